@@ -1,0 +1,46 @@
+"""Names that load their module on first use, so that `import enfold` costs nothing."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+from enfold.base.errors import MissingDependencyError, NotBuiltError
+
+
+def lazy_names(
+    package: str, where: Mapping[str, str], *, not_built: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` for a package whose public names live in other modules (PEP 562).
+
+    Args:
+        package: the package's `__name__`.
+        where: public name → module that defines it (`""` after the colon-free name means the module itself).
+        not_built: names of the reference libraries that are planned → the room they will live in.
+    """
+    planned = not_built or {}
+
+    def __getattr__(name: str) -> object:
+        if name in where:
+            module = importlib.import_module(where[name])
+            value = module if where[name].rpartition(".")[2] == name else getattr(module, name)
+            setattr(sys.modules[package], name, value)
+            return value
+        if name in planned:
+            raise NotBuiltError(f"{package}.{name} is not built yet (it will live in {planned[name]}).")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*where, *vars(sys.modules[package])})
+
+    return __getattr__, __dir__
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{purpose} needs the package {module!r}, which is not installed: pip install 'enfold[{extra}]'"
+        ) from error
