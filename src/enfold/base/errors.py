@@ -26,6 +26,10 @@ class HubError(EnfoldError, OSError):
     """A repository or one of its files could not be had."""
 
 
+class RepositoryIdError(HubError, ArgumentError):
+    """Neither a folder that exists nor a well-formed repository id."""
+
+
 class RepositoryNotFoundError(HubError):
     """No such repository (or a private one and no token)."""
 
@@ -56,6 +60,10 @@ class ConfigError(EnfoldError, ValueError):
 
 class CheckpointError(EnfoldError, OSError):
     """A checkpoint can't be read: torn, hostile, of an unknown format, or without weights."""
+
+
+class TornFileError(HubError, CheckpointError):
+    """A file is not whole: cut short, altered, empty, or a git-lfs pointer in its place."""
 
 
 class WeightsMismatchError(EnfoldError, RuntimeError):
