@@ -1,3 +1,98 @@
 #include <nanobind/nanobind.h>
 
-NB_MODULE(_kernels, m) { m.doc() = "CPU kernels for small batches of rows."; }
+#include "kernels.h"
+
+namespace nb = nanobind;
+using namespace enfold::kernels;
+
+namespace {
+
+// Addresses arrive as integers: torch is no build dependency, and nothing is cheaper than a tensor's data_ptr().
+template <class T>
+T *at(uintptr_t address) {
+  return reinterpret_cast<T *>(address);
+}
+
+// Other Python threads may run while a kernel does, if it is long enough for that to be worth a switch.
+template <class Run>
+void unlocked(int64_t work, const Run &run) {
+  if (work < (1 << 18)) return run();
+  nb::gil_scoped_release release;
+  run();
+}
+
+// -1, or the first index whose value lies outside [0, limit).
+int64_t outside(const int64_t *values, int64_t count, int64_t limit) {
+  for (int64_t i = 0; i < count; ++i)
+    if (values[i] < 0 || values[i] >= limit) return i;
+  return -1;
+}
+
+void linear(uintptr_t x, int64_t x_row, uintptr_t weight, uintptr_t bias, uintptr_t out, int64_t M, int64_t N, int64_t K,
+            int type, int threads) {
+  const Linear a{at<void>(x), x_row, at<void>(weight), at<void>(bias), at<void>(out), M, N, K, Type(type), threads};
+  unlocked(M * N * K, [&] { table().linear(a); });
+}
+
+// Returns the first sequence whose length or start doesn't fit, or -1.
+int64_t attend_decode(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, int64_t k_batch, int64_t k_head,
+                      int64_t k_slot, uintptr_t v, int64_t v_batch, int64_t v_head, int64_t v_slot, uintptr_t lengths,
+                      uintptr_t starts, uintptr_t bias, int64_t bias_batch, int64_t bias_head, uintptr_t out, int64_t B,
+                      int64_t H, int64_t Hkv, int64_t d, int64_t longest, float scale, float softcap, int type,
+                      int threads) {
+  const AttendDecode a{at<void>(q),         q_row,      q_head,    at<void>(k),          k_batch,
+                       k_head,              k_slot,     at<void>(v), v_batch,            v_head,
+                       v_slot,              at<const int64_t>(lengths), at<const int64_t>(starts),
+                       at<const float>(bias), bias_batch, bias_head, at<void>(out),       B,
+                       H,                   Hkv,        d,         scale,                softcap,
+                       Type(type),          threads};
+  int64_t bad = outside(a.lengths, B, longest + 1), keys = 0;
+  if (bad < 0 && a.starts) bad = outside(a.starts, B, longest + 1);
+  if (bad >= 0) return bad;
+  for (int64_t b = 0; b < B; ++b) keys += a.lengths[b];
+  unlocked(keys * H * d, [&] { table().attend_decode(a); });
+  return -1;
+}
+
+template <void (*Table::*Op)(const Norm &)>
+void norm(uintptr_t x, int64_t x_row, uintptr_t residual, int64_t residual_row, uintptr_t weight, uintptr_t bias,
+          uintptr_t out, int64_t M, int64_t D, float eps, int type, int threads) {
+  const Norm a{at<void>(x),    x_row, at<void>(residual), residual_row, at<void>(weight), at<void>(bias),
+               at<void>(out), M,     D,                  eps,          Type(type),       threads};
+  unlocked(M * D, [&] { (table().*Op)(a); });
+}
+
+void gated(uintptr_t x, int64_t x_row, uintptr_t out, int64_t M, int64_t F, int activation, int type, int threads) {
+  const Gated a{at<void>(x), x_row, at<void>(out), M, F, Activation(activation), Type(type), threads};
+  unlocked(4 * M * F, [&] { table().gated(a); });
+}
+
+// Returns 0, or 1, 2, 3 when a position, slot or sequence lies outside its table or cache; nothing is written then.
+int rope_store(uintptr_t qkv, int64_t row, uintptr_t cos, int64_t cos_row, uintptr_t sin, int64_t sin_row,
+               bool table_f32, uintptr_t positions, uintptr_t slots, uintptr_t sequences, uintptr_t q_out, uintptr_t k,
+               int64_t k_batch, int64_t k_head, int64_t k_slot, uintptr_t v, int64_t v_batch, int64_t v_head,
+               int64_t v_slot, int64_t M, int64_t H, int64_t Hkv, int64_t d, int64_t R, int64_t P, int64_t capacity,
+               int64_t B, int type, int threads) {
+  const RopeStore a{at<void>(qkv), row,     at<void>(cos), at<void>(sin), cos_row, sin_row, table_f32,
+                    at<const int64_t>(positions), at<const int64_t>(slots), at<const int64_t>(sequences),
+                    at<void>(q_out), at<void>(k), k_batch, k_head, k_slot, at<void>(v), v_batch, v_head, v_slot,
+                    M, H, Hkv, d, R, Type(type), threads};
+  if (R && a.positions && outside(a.positions, M, P) >= 0) return 1;
+  if (outside(a.slots, M, capacity) >= 0) return 2;
+  if (a.sequences && outside(a.sequences, M, B) >= 0) return 3;
+  unlocked(M * (H + 2 * Hkv) * d, [&] { table().rope_store(a); });
+  return 0;
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+  m.doc() = "CPU kernels for small batches of rows; enfold.nn.kernels is their face.";
+  m.def("level", [] { return table().name; }, "The instruction set in use.");
+  m.def("linear", linear);
+  m.def("attend_decode", attend_decode);
+  m.def("rms_norm", norm<&Table::rms_norm>);
+  m.def("layer_norm", norm<&Table::layer_norm>);
+  m.def("gated", gated);
+  m.def("rope_store", rope_store);
+}

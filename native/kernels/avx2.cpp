@@ -1,0 +1,2 @@
+#define ENFOLD_ISA avx2
+#include "isa.h"

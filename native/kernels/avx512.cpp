@@ -1,0 +1,2 @@
+#define ENFOLD_ISA avx512
+#include "isa.h"

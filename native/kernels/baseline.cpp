@@ -1,0 +1,2 @@
+#define ENFOLD_ISA baseline
+#include "isa.h"

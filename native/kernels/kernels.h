@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// CPU kernels for small batches of rows. Each operation is one struct of pointers and sizes; a `Table` holds one build
+// of all operations, compiled for one instruction set, and `table()` is the best one that this processor runs.
+// Strides count elements. All pointers may be unaligned (weights are often memory-mapped).
+namespace enfold::kernels {
+
+enum class Type : int { f32 = 0, bf16 = 1, f16 = 2 };
+
+struct bf16 {
+  uint16_t bits;
+};
+struct f16 {
+  uint16_t bits;
+};
+
+// out [M, N] = x [M, K] · weight [N, K]ᵀ + bias [N], products summed in fp32 and rounded once.
+struct Linear {
+  const void *x;
+  int64_t x_row;
+  const void *weight;
+  const void *bias;  // may be null
+  void *out;
+  int64_t M, N, K;
+  Type type;
+  int threads;
+};
+
+// One query a sequence over the first `lengths[b]` keys of its cache.
+struct AttendDecode {
+  const void *q;  // [B, H, d]
+  int64_t q_row, q_head;
+  const void *k;  // [B, Hkv, capacity, d]
+  int64_t k_batch, k_head, k_slot;
+  const void *v;
+  int64_t v_batch, v_head, v_slot;
+  const int64_t *lengths;  // [B]
+  const int64_t *starts;   // [B], first visible key; may be null
+  const float *bias;       // [B, H, ≥ length], added to the scaled scores; may be null
+  int64_t bias_batch, bias_head;
+  void *out;  // [B, H, d], contiguous
+  int64_t B, H, Hkv, d;
+  float scale, softcap;  // softcap 0: none
+  Type type;
+  int threads;
+};
+
+// Self-attention inside each of the sequences that lie one after another in the rows of a fused projection.
+struct AttendPacked {
+  const void *qkv;  // [N, 3 · H · d]
+  int64_t row;
+  const int64_t *offsets;  // [B + 1]
+  void *out;               // [N, H · d], contiguous
+  int64_t B, H, d;
+  float scale;
+  Type type;
+  int threads;
+};
+
+struct Norm {
+  void *x;  // [M, D]; with a residual, x + residual is written back
+  int64_t x_row;
+  const void *residual;  // [M, D]; may be null
+  int64_t residual_row;
+  const void *weight;  // [D]
+  const void *bias;    // [D], layer norm only; may be null
+  void *out;           // [M, D], contiguous
+  int64_t M, D;
+  float eps;
+  Type type;
+  int threads;
+};
+
+enum class Activation : int { silu = 0, gelu = 1, gelu_tanh = 2 };
+
+// out [M, F] = act(x[:, :F]) · x[:, F:]
+struct Gated {
+  const void *x;  // [M, 2F]
+  int64_t x_row;
+  void *out;
+  int64_t M, F;
+  Activation activation;
+  Type type;
+  int threads;
+};
+
+// Rotates q and k out of a fused projection; q goes to `q_out`, k and v into the cache.
+struct RopeStore {
+  const void *qkv;  // [M, (H + 2 Hkv) · d]
+  int64_t row;
+  const void *cos, *sin;  // [P, R]; null when R is 0
+  int64_t cos_row, sin_row;
+  bool table_f32;            // the table is fp32 whatever `type` is
+  const int64_t *positions;  // [M], row of the table; null: row m
+  const int64_t *slots;      // [M], place in the cache
+  const int64_t *sequences;  // [M]; null: m
+  void *q_out;               // [M, H, d], contiguous
+  void *k;                   // [B, Hkv, capacity, d]
+  int64_t k_batch, k_head, k_slot;
+  void *v;
+  int64_t v_batch, v_head, v_slot;
+  int64_t M, H, Hkv, d, R;
+  Type type;
+  int threads;
+};
+
+struct Table {
+  const char *name;
+  void (*linear)(const Linear &);
+  void (*attend_decode)(const AttendDecode &);
+  void (*attend_packed)(const AttendPacked &);
+  void (*rms_norm)(const Norm &);
+  void (*layer_norm)(const Norm &);
+  void (*gated)(const Gated &);
+  void (*rope_store)(const RopeStore &);
+};
+
+extern const Table baseline_table;
+#ifdef ENFOLD_X86
+extern const Table avx2_table;
+extern const Table avx512_table;
+extern const Table avx512_bf16_table;
+#endif
+
+// The best table for this processor, or the one that ENFOLD_CPU names.
+const Table &table();
+
+// The calling thread's own memory, 64-byte aligned, kept between calls and grown on demand.
+void *scratch(size_t bytes);
+
+}  // namespace enfold::kernels

@@ -1,0 +1,198 @@
+// Operations on each row by itself: norms, gated activations, rotary embedding.
+#pragma once
+
+#include "parallel.h"
+
+namespace enfold::kernels::ENFOLD_ISA {
+
+// body(i, n) for the lanes of a row of D elements; n < W only at its end.
+template <class Body>
+inline void lanes(int64_t D, const Body &body) {
+  int64_t i = 0;
+  for (; i + W <= D; i += W) body(i, W);
+  if (i < D) body(i, int(D - i));
+}
+template <class T>
+inline V get(const T *p, int n) {
+  return n == W ? load(p) : load_n(p, n);
+}
+template <class T>
+inline void put(T *p, V x, int n) {
+  n == W ? store(p, x) : store_n(p, x, n);
+}
+
+constexpr int64_t kShare = 1 << 15;  // elements that are worth a thread
+
+template <class T>
+void add_residual(const Norm &a, int64_t m) {
+  T *x = static_cast<T *>(a.x) + m * a.x_row;
+  const T *residual = static_cast<const T *>(a.residual) + m * a.residual_row;
+  lanes(a.D, [&](int64_t i, int n) { put(x + i, get(x + i, n) + get(residual + i, n), n); });
+}
+
+template <class T>
+void rms_norm_row(const Norm &a, int64_t m) {
+  if (a.residual) add_residual<T>(a, m);
+  const T *x = static_cast<const T *>(a.x) + m * a.x_row, *weight = static_cast<const T *>(a.weight);
+  T *out = static_cast<T *>(a.out) + m * a.D;
+  V squares[4] = {set1(0), set1(0), set1(0), set1(0)};
+  int64_t i = 0;
+  for (; i + 4 * W <= a.D; i += 4 * W)
+    for (int j = 0; j < 4; ++j) {
+      const V v = load(x + i + j * W);
+      squares[j] = fma(v, v, squares[j]);
+    }
+  for (; i < a.D; i += W) {
+    const V v = get(x + i, a.D - i < W ? int(a.D - i) : W);
+    squares[0] = fma(v, v, squares[0]);
+  }
+  const float mean = sum((squares[0] + squares[1]) + (squares[2] + squares[3])) / float(a.D);
+  const V inverse = set1(1.0f / __builtin_sqrtf(mean + a.eps));
+  lanes(a.D, [&](int64_t i, int n) { put(out + i, get(weight + i, n) * rounded<T>(get(x + i, n) * inverse), n); });
+}
+
+template <class T>
+void layer_norm_row(const Norm &a, int64_t m) {
+  if (a.residual) add_residual<T>(a, m);
+  const T *x = static_cast<const T *>(a.x) + m * a.x_row;
+  const T *weight = static_cast<const T *>(a.weight), *bias = static_cast<const T *>(a.bias);
+  T *out = static_cast<T *>(a.out) + m * a.D;
+  V total[2] = {set1(0), set1(0)};
+  int64_t i = 0;
+  for (; i + 2 * W <= a.D; i += 2 * W)
+    for (int j = 0; j < 2; ++j) total[j] = total[j] + load(x + i + j * W);
+  for (; i < a.D; i += W) total[0] = total[0] + get(x + i, a.D - i < W ? int(a.D - i) : W);
+  const V mean = set1(sum(total[0] + total[1]) / float(a.D));
+  V squares[2] = {set1(0), set1(0)};
+  for (i = 0; i + 2 * W <= a.D; i += 2 * W)
+    for (int j = 0; j < 2; ++j) {
+      const V v = load(x + i + j * W) - mean;
+      squares[j] = fma(v, v, squares[j]);
+    }
+  for (; i < a.D; i += W) {
+    const int n = a.D - i < W ? int(a.D - i) : W;
+    float centred[W];
+    store(centred, get(x + i, n) - mean);
+    const V v = load_n(centred, n);
+    squares[0] = fma(v, v, squares[0]);
+  }
+  const V inverse = set1(1.0f / __builtin_sqrtf(sum(squares[0] + squares[1]) / float(a.D) + a.eps));
+  lanes(a.D, [&](int64_t i, int n) {
+    V y = (get(x + i, n) - mean) * inverse;
+    if (weight) y = y * get(weight + i, n);
+    if (bias) y = y + get(bias + i, n);
+    put(out + i, y, n);
+  });
+}
+
+template <class Row>
+inline void each_row(int64_t M, int64_t width, int threads, const Row &row) {
+  threads = useful_threads(threads, M * width, kShare);
+  const int64_t grain = threads == 1 ? M : (M + 4 * threads - 1) / (4 * threads);
+  spread(M, grain < 1 ? 1 : grain, threads, [&](int64_t first, int64_t last) {
+    for (int64_t m = first; m < last; ++m) row(m);
+  });
+}
+
+inline void rms_norm(const Norm &a) {
+  each_row(a.M, a.D, a.threads, [&](int64_t m) {
+    switch (a.type) {
+      case Type::f32: return rms_norm_row<float>(a, m);
+      case Type::bf16: return rms_norm_row<bf16>(a, m);
+      case Type::f16: return rms_norm_row<f16>(a, m);
+    }
+  });
+}
+
+inline void layer_norm(const Norm &a) {
+  each_row(a.M, a.D, a.threads, [&](int64_t m) {
+    switch (a.type) {
+      case Type::f32: return layer_norm_row<float>(a, m);
+      case Type::bf16: return layer_norm_row<bf16>(a, m);
+      case Type::f16: return layer_norm_row<f16>(a, m);
+    }
+  });
+}
+
+inline V silu(V x) { return x / (set1(1.0f) + exp(set1(0) - x)); }
+inline V gelu_tanh(V x) {
+  const V inner = set1(0.7978845608f) * fma(set1(0.044715f) * x * x, x, x);
+  return set1(0.5f) * x * (set1(1.0f) + tanh(inner));
+}
+// Abramowitz and Stegun 7.1.26 reaches 1.5e-7, as torch's own vectorised erf does.
+inline V erf(V x) {
+  const V a = absolute(x);
+  const V t = set1(1.0f) / fma(set1(0.3275911f), a, set1(1.0f));
+  V p = fma(set1(1.061405429f), t, set1(-1.453152027f));
+  p = fma(p, t, set1(1.421413741f));
+  p = fma(p, t, set1(-0.284496736f));
+  p = fma(p, t, set1(0.254829592f));
+  return with_sign(set1(1.0f) - p * t * exp(set1(0) - a * a), x);
+}
+inline V gelu(V x) { return set1(0.5f) * x * (set1(1.0f) + erf(x * set1(0.7071067812f))); }
+
+template <class T>
+void gated_row(const Gated &a, int64_t m) {
+  const T *gate = static_cast<const T *>(a.x) + m * a.x_row, *up = gate + a.F;
+  T *out = static_cast<T *>(a.out) + m * a.F;
+  const auto run = [&](auto act) {
+    lanes(a.F, [&](int64_t i, int n) { put(out + i, rounded<T>(act(get(gate + i, n))) * get(up + i, n), n); });
+  };
+  switch (a.activation) {
+    case Activation::silu: return run([](V x) { return silu(x); });
+    case Activation::gelu: return run([](V x) { return gelu(x); });
+    case Activation::gelu_tanh: return run([](V x) { return gelu_tanh(x); });
+  }
+}
+
+inline void gated(const Gated &a) {
+  each_row(a.M, 8 * a.F, a.threads, [&](int64_t m) {
+    switch (a.type) {
+      case Type::f32: return gated_row<float>(a, m);
+      case Type::bf16: return gated_row<bf16>(a, m);
+      case Type::f16: return gated_row<f16>(a, m);
+    }
+  });
+}
+
+// out = x · cos + rotate_half(x) · sin, every product and the sum rounded to T as separate tensor operations would be.
+template <class T, class C>
+inline void rotate(const T *x, const C *cos, const C *sin, T *out, int64_t d, int64_t R) {
+  const int64_t half = R / 2;
+  lanes(half, [&](int64_t i, int n) {
+    const V a = get(x + i, n), b = get(x + half + i, n);
+    const V cos_a = rounded<T>(get(cos + i, n)), cos_b = rounded<T>(get(cos + half + i, n));
+    const V sin_a = rounded<T>(get(sin + i, n)), sin_b = rounded<T>(get(sin + half + i, n));
+    put(out + i, rounded<T>(a * cos_a) - rounded<T>(b * sin_a), n);
+    put(out + half + i, rounded<T>(b * cos_b) + rounded<T>(a * sin_b), n);
+  });
+  for (int64_t i = R; i < d; ++i) out[i] = x[i];
+}
+
+template <class T, class C>
+void rope_store_row(const RopeStore &a, int64_t m) {
+  const T *row = static_cast<const T *>(a.qkv) + m * a.row;
+  const int64_t angle = a.positions ? a.positions[m] : m, slot = a.slots[m], b = a.sequences ? a.sequences[m] : m;
+  const C *cos = a.R ? static_cast<const C *>(a.cos) + angle * a.cos_row : nullptr;
+  const C *sin = a.R ? static_cast<const C *>(a.sin) + angle * a.sin_row : nullptr;
+  T *q = static_cast<T *>(a.q_out) + m * a.H * a.d;
+  T *k = static_cast<T *>(a.k) + b * a.k_batch + slot * a.k_slot;
+  T *v = static_cast<T *>(a.v) + b * a.v_batch + slot * a.v_slot;
+  for (int64_t h = 0; h < a.H; ++h) rotate(row + h * a.d, cos, sin, q + h * a.d, a.d, a.R);
+  row += a.H * a.d;
+  for (int64_t h = 0; h < a.Hkv; ++h) rotate(row + h * a.d, cos, sin, k + h * a.k_head, a.d, a.R);
+  row += a.Hkv * a.d;
+  for (int64_t h = 0; h < a.Hkv; ++h) std::memcpy(v + h * a.v_head, row + h * a.d, size_t(a.d) * sizeof(T));
+}
+
+inline void rope_store(const RopeStore &a) {
+  each_row(a.M, (a.H + 2 * a.Hkv) * a.d, a.threads, [&](int64_t m) {
+    switch (a.type) {
+      case Type::f32: return rope_store_row<float, float>(a, m);
+      case Type::bf16: return a.table_f32 ? rope_store_row<bf16, float>(a, m) : rope_store_row<bf16, bf16>(a, m);
+      case Type::f16: return a.table_f32 ? rope_store_row<f16, float>(a, m) : rope_store_row<f16, f16>(a, m);
+    }
+  });
+}
+
+}  // namespace enfold::kernels::ENFOLD_ISA
