@@ -153,6 +153,7 @@ def resolve_snapshot(
             f"No file of {source.repo_id} matches include={list(include)} exclude={list(exclude)}. It has: "
             f"{_some(sorted(listing))}."
         )
+    fresh = [name for name in wanted if force_download or not (snapshot.folder / name).is_file()]
     from huggingface_hub import snapshot_download
 
     with remote.clear_errors(source.repo_id, source.revision):
@@ -166,12 +167,14 @@ def resolve_snapshot(
             token=token,
             library_name="enfold",
         )
+    if local_dir is not None:
+        return Path(got)
     for name in wanted:
-        # Already in the cache and hashed by the client, or fetched from there: this looks at each once more.
-        check_whole(Path(got) / name, size=listing[name].size if listing[name].size >= 0 else None)
-    if local_dir is None:
-        snapshot.write_ref(source.revision)
-    return Path(got)
+        if name in fresh:
+            remote.check_arrived(snapshot, name, listing[name])
+        snapshot.file(name)
+    snapshot.write_ref(source.revision)
+    return snapshot.folder
 
 
 @dataclass(frozen=True)

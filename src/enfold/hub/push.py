@@ -24,7 +24,7 @@ def push_folder(
         repo_id: `"org/name"`, or `"name"` for the account that the token belongs to.
         private: for a repository that is created here; the account's default if None.
         revision: branch to commit to, created from `main` if it doesn't exist.
-        create_pr: open a pull request instead of committing to the branch.
+        create_pr: open a pull request against `main` instead of committing to a branch.
 
     Returns:
         the address of the commit, or of the pull request.
@@ -36,12 +36,16 @@ def push_folder(
     path = Path(folder).expanduser()
     if not path.is_dir() or not any(path.iterdir()):
         raise ArgumentError(f"There is nothing to upload in {str(path)!r}: expected a folder with files in it.")
+    if create_pr and revision is not None:
+        raise ArgumentError(
+            f"create_pr=True opens a pull request against main, revision={revision!r} names a branch: pass one of them."
+        )
     from huggingface_hub import HfApi
 
     api = HfApi(token=token, library_name="enfold", library_version=enfold.__version__)
     with remote.clear_errors(repo_id, revision):
         whole_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if revision is not None and revision != "main" and not revision.startswith("refs/") and not create_pr:
+        if revision is not None and revision != "main" and not revision.startswith("refs/"):
             api.create_branch(whole_id, branch=revision, exist_ok=True)
         commit = api.upload_folder(
             repo_id=whole_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +48,9 @@ def fetch_listing(repo_id: str, revision: str, *, token: Token = None) -> tuple[
     return info.sha, listing, whole
 
 
-def fetch_file(snapshot: CachedSnapshot, name: str, *, revision: str, token: Token, entry: Entry | None, force: bool):
+def fetch_file(
+    snapshot: CachedSnapshot, name: str, *, revision: str, token: Token, entry: Entry | None, force: bool
+) -> Path:
     """Download one file of a commit into the cache and check its hash.
 
     Raises:
@@ -58,7 +59,7 @@ def fetch_file(snapshot: CachedSnapshot, name: str, *, revision: str, token: Tok
     from huggingface_hub import hf_hub_download
 
     with clear_errors(snapshot.repo_id, revision, name):
-        path = hf_hub_download(
+        hf_hub_download(
             snapshot.repo_id,
             name,
             revision=snapshot.commit,
@@ -68,18 +69,26 @@ def fetch_file(snapshot: CachedSnapshot, name: str, *, revision: str, token: Tok
             library_name="enfold",
             library_version=enfold.__version__,
         )
-    if entry is not None and entry.size >= 0 and not matches(Path(path), entry):
-        size = os.path.getsize(path)
-        snapshot.remove(name)
-        raise errors.TornFileError(
-            f"{name} of {snapshot.repo_id} arrived altered or cut short: {size} bytes, and its hash is not the one the "
-            f"hub announced ({entry.etag}, {entry.size} bytes). It was not kept. Try again; if it stays so, the server "
-            f"at {_endpoint()} or something on the way to it changes files."
-        )
+    if entry is not None:
+        check_arrived(snapshot, name, entry)
     found = snapshot.file(name)
     if found is None:
-        raise errors.TornFileError(f"{name} of {snapshot.repo_id} was downloaded and is not at {path}. Try again.")
+        raise errors.TornFileError(f"{name} of {snapshot.repo_id} was downloaded and is not in {snapshot.folder}.")
     return found
+
+
+def check_arrived(snapshot: CachedSnapshot, name: str, entry: Entry) -> None:
+    """Hash a file that was just downloaded; if it is not the one announced, remove it and raise TornFileError."""
+    path = snapshot.folder / name
+    if entry.size < 0 or matches(path, entry):
+        return
+    size = path.stat().st_size
+    snapshot.remove(name)
+    raise errors.TornFileError(
+        f"{name} of {snapshot.repo_id} arrived altered or cut short: {size} bytes, and its hash is not the one the "
+        f"hub announced ({entry.etag}, {entry.size} bytes). It was not kept. Try again; if it stays so, the server at "
+        f"{_endpoint()} or something on the way to it changes files."
+    )
 
 
 @contextmanager
@@ -135,9 +144,9 @@ def _translated(error: BaseException, repo_id: str, revision: str | None, filena
         return offline(what, f"{where} could not be reached ({_line(error) or type(error).__name__})")
     if isinstance(error, OSError) and "Consistency check failed" in str(error):
         return errors.TornFileError(f"{what} was cut short on its way from {where}: {_line(error)} Try again.")
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
         return errors.HubError(
-            f"{what} can't be stored: {_line(error)}. Give a folder that you may write to (cache_dir=, or HF_HUB_CACHE)."
+            f"{what} can't be stored: {_line(error)}. Give a folder that you may write to (cache_dir=, HF_HUB_CACHE)."
         )
     if isinstance(error, ValueError) and "filename" in str(error):
         return errors.UnsafePathError(f"Refused {filename!r} of {repo_id}: {_line(error)}")
