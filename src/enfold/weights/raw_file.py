@@ -12,8 +12,9 @@ import torch
 
 from enfold.base.errors import CheckpointError
 
-# Converting copies pass through a buffer of this size: it fits the last-level cache and amortises the calls.
-PIECE_BYTES = 1 << 20
+# Copies go piece by piece. Below 32,768 values torch stays on the calling thread; above, it would gather its team of
+# threads for each piece, which stalls where the cores are busy. A multiple of every block size there is.
+PIECE_VALUES = 31 << 10
 # The kernel counts a private writable map against memory unless told not to, and would refuse one that is larger than
 # the machine's memory although its pages are only ever read. Python 3.11 has no name for the flag.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64", "riscv64") else 0
@@ -89,7 +90,7 @@ class RawFile:
         if hasattr(os, "preadv"):
             return os.preadv(self._fd, [buffer], offset)
         os.lseek(self._fd, offset, os.SEEK_SET)
-        data = os.read(self._fd, min(len(buffer), PIECE_BYTES))
+        data = os.read(self._fd, min(len(buffer), 1 << 20))
         buffer[: len(data)] = data
         return len(data)
 
@@ -100,7 +101,7 @@ class RawFile:
             if out.numel():
                 self.read_at(offset, bytes_of(out))
             return
-        buffer = torch.empty(min(PIECE_BYTES // dtype.itemsize, out.numel()), dtype=dtype)
+        buffer = torch.empty(min(PIECE_VALUES, out.numel()), dtype=dtype)
         for piece in pieces(out, buffer.numel()):
             part = buffer[: piece.numel()]
             self.read_at(offset, bytes_of(part))
@@ -150,6 +151,14 @@ def pieces(out: torch.Tensor, limit: int) -> Iterator[torch.Tensor]:
     else:
         for part in out.unbind():
             yield from pieces(part, limit)
+
+
+def copy_serially(values: torch.Tensor, out: torch.Tensor) -> None:
+    """Copy a contiguous tensor into one of as many elements, in row-major order, on this thread alone."""
+    flat, done = values.view(-1), 0
+    for piece in pieces(out, PIECE_VALUES):
+        piece.copy_(flat[done : done + piece.numel()].view(piece.shape))
+        done += piece.numel()
 
 
 def listed(folder: Path, limit: int = 12) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from enfold.base.errors import ArgumentError, CheckpointError
 from enfold.weights.checkpoint import shown
-from enfold.weights.raw_file import PIECE_BYTES, bytes_of, pieces
+from enfold.weights.raw_file import PIECE_VALUES, bytes_of, pieces
 from enfold.weights.safetensors_file import DTYPE_NAMES
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -196,7 +196,7 @@ def _parts(tensors: dict[str, torch.Tensor], order: list[str]) -> Iterator[memor
             if tensor.numel():
                 yield bytes_of(tensor)
             continue
-        for piece in pieces(tensor, PIECE_BYTES):
+        for piece in pieces(tensor, PIECE_VALUES):
             yield bytes_of(piece.resolve_conj().resolve_neg().to("cpu").contiguous())
 
 

@@ -15,7 +15,7 @@ import torch
 
 from enfold.base.errors import CheckpointError
 from enfold.weights.checkpoint import Checkpoint, check_destination, no_such_tensor, shown
-from enfold.weights.raw_file import PIECE_BYTES, RawFile, pieces, refuse_pointer
+from enfold.weights.raw_file import PIECE_VALUES, RawFile, pieces, refuse_pointer
 
 # How torch's restricted unpickler names what it refuses to import.
 _REFUSED = re.compile(r"GLOBAL (\S+)")
@@ -79,7 +79,7 @@ class TorchCheckpoint(Checkpoint):
         if source.is_contiguous():
             flat = source.view(-1)
             done = 0
-            for piece in pieces(out, PIECE_BYTES):
+            for piece in pieces(out, PIECE_VALUES):
                 part = flat[done : done + piece.numel()]
                 piece.copy_(part.view(piece.shape))
                 _release(part)
