@@ -25,7 +25,9 @@ def download(package: str, version: str, sha256: str, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
     command += ["--no-input", "--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pinned)]
     command += [] if shown else ["--quiet"]
-    done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
+    # pip draws its bar on standard output, which is not the place for it.
+    bar = sys.stderr if shown else subprocess.DEVNULL
+    done = subprocess.run(command, stdout=bar, stderr=subprocess.PIPE, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
