@@ -8,7 +8,6 @@ from pathlib import Path
 
 from enfold.hub.cache import CachedSnapshot, Entry, kind_of, storage_folder
 
-
 # In the README of every snapshot that was laid out here: an older one may be replaced, a download may not.
 MARK = b"by enfold's starter weights"
 
