@@ -136,7 +136,8 @@ def refuse_pointer(file: RawFile) -> None:
 
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The memory of a contiguous CPU tensor."""
-    return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+    # A dimension of one may have any stride, which a plain view would trip over.
+    return tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().data
 
 
 def pieces(out: torch.Tensor, limit: int) -> Iterator[torch.Tensor]:
