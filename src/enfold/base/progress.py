@@ -11,7 +11,9 @@ T = TypeVar("T")
 DELAY_SECONDS = 1.0
 
 
-def progress(items: Iterable[T], *, total: int | None = None, label: str = "", shown: bool | None = None) -> Iterator[T]:
+def progress(
+    items: Iterable[T], *, total: int | None = None, label: str = "", shown: bool | None = None
+) -> Iterator[T]:
     """Yield `items` and draw a bar on standard error.
 
     Args:

@@ -80,7 +80,7 @@ def checkpoint_files(names: Iterable[str], *, variant: str | None = None, gguf_f
         if gguf_file not in there:
             raise CheckpointError(f"there is no {gguf_file!r}; the GGUF files are: {', '.join(ggufs) or 'none'}")
         return [gguf_file]
-    for name in _looked_for(variant):
+    for name in usual_names(variant):
         if name in there:
             return [name]
     if variant is None and ggufs:
@@ -93,7 +93,8 @@ def checkpoint_files(names: Iterable[str], *, variant: str | None = None, gguf_f
     return []
 
 
-def _looked_for(variant: str | None) -> list[str]:
+def usual_names(variant: str | None = None) -> list[str]:
+    """The file names that a checkpoint has in the reference libraries, the preferred ones first."""
     return [_with_variant(name, variant) for pair in _SINGLE_AND_INDEX for name in pair]
 
 
@@ -108,7 +109,7 @@ def _with_variant(name: str, variant: str | None) -> str:
 
 
 def _no_weights(folder: Path, names: list[str], variant: str | None) -> str:
-    message = f"{folder} has no weights: looked for {', '.join(_looked_for(variant))}"
+    message = f"{folder} has no weights: looked for {', '.join(usual_names(variant))}"
     message += "" if variant else ", *.gguf"
     message += f"; the folder holds {listed(folder)}"
     if variant and checkpoint_files(names):

@@ -1,0 +1,331 @@
+"""What every model has: configuration, names, loading and saving, embeddings, tying, devices."""
+
+import functools
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from enfold.base.errors import ArgumentError, ConfigError
+from enfold.models.config import PreTrainedConfig
+from enfold.nn.attention import backend_name
+from enfold.nn.linear import Linear
+from enfold.nn.modules import Stack, join_groups
+from enfold.weights.names import NameTable
+
+
+class PreTrainedModel(nn.Module):
+    """A model of some family.
+
+    Class attributes of a family:
+        config_class: its configuration.
+        base_model_prefix: the name of the base model inside a task model's checkpoint (`bert`).
+        names: module names here ↔ in the checkpoint.
+        tied: our parameter → the parameter whose tensor it shares when `tie_word_embeddings` says so.
+        stored_aliases: checkpoint name → the one it repeats (older files store tied weights twice).
+        ignorable: pattern of checkpoint names that carry nothing (buffers of older versions).
+    """
+
+    config_class: ClassVar[type[PreTrainedConfig]]
+    base_model_prefix: ClassVar[str] = ""
+    main_input_name: ClassVar[str] = "input_ids"
+    names: ClassVar[NameTable] = NameTable()
+    tied: ClassVar[dict[str, str]] = {}
+    stored_aliases: ClassVar[dict[str, str]] = {}
+    ignorable: ClassVar[str] = r"$^"
+
+    config: PreTrainedConfig
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise ConfigError(
+                f"{type(self).__name__} is built from {self.config_class.__name__}, not {type(config).__name__}"
+            )
+        self.config = config
+        self.name_or_path = ""
+        self.attention_backend: str | None = None
+        self.untied: set[str] = set()  # tied by the configuration, but stored with values of their own
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _finishing(cls.__init__)  # type: ignore[method-assign]
+
+    def _finish(self) -> None:
+        """After the outermost constructor: tie, and fill the weights unless they are only planned (meta device)."""
+        self.tie_weights()
+        if not any(parameter.is_meta for parameter in self.parameters()):
+            self.initialise([name for name, _ in self.named_parameters()])
+            join_groups(self)
+        self.eval()
+
+    # Weights
+
+    def name_table(self) -> NameTable:
+        """Module names here ↔ in the checkpoint, for this configuration."""
+        return self.names
+
+    def std(self, name: str) -> float:
+        """Standard deviation with which a fresh weight of this name is drawn."""
+        return self.config.get("initializer_range", 0.02)
+
+    @torch.no_grad()
+    def initialise(self, names: list[str]) -> None:
+        """Fill these parameters as a fresh model's: normal weights, zero biases, unit norms, zero padding rows."""
+        chosen = set(names)
+        for prefix, module in self.named_modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                full = f"{prefix}.{name}".lstrip(".")
+                if full not in chosen:
+                    continue
+                if name == "bias":
+                    parameter.zero_()
+                elif isinstance(module, (nn.Linear, nn.Embedding)):
+                    parameter.normal_(0.0, self.std(full))
+                    padding = self.padding_row(full)
+                    if padding is not None and 0 <= padding < parameter.shape[0]:
+                        parameter[padding].zero_()
+                else:
+                    parameter.fill_(1.0)
+
+    def padding_row(self, name: str) -> int | None:
+        """The row of a fresh embedding that stays zero, if this is one with a padding token."""
+        return None
+
+    def ties(self) -> dict[str, str]:
+        """Parameter → the one whose tensor it shares, as the configuration has it."""
+        return self.tied if self.config.tie_word_embeddings else {}
+
+    def tie_weights(self) -> None:
+        """Let tied parameters share one tensor, but for those whose checkpoint holds a tensor of their own."""
+        for copy, source in self.ties().items():
+            if copy not in self.untied:
+                self.place(copy, self.get_parameter(source))
+
+    def place(self, name: str, parameter: nn.Parameter) -> None:
+        """Put a parameter where `name` says."""
+        owner, _, leaf = name.rpartition(".")
+        setattr(self.get_submodule(owner), leaf, parameter)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        config: PreTrainedConfig | None = None,
+        revision: str | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        device: torch.device | str | int | None = None,
+        device_map: Any = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        subfolder: str = "",
+        variant: str | None = None,
+        gguf_file: str | None = None,
+        use_safetensors: bool | None = None,
+        ignore_mismatched_sizes: bool = False,
+        attn_implementation: str | None = None,
+        output_loading_info: bool = False,
+        trust_remote_code: bool = False,
+        low_cpu_mem_usage: bool | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """Load a model from a repository or a folder.
+
+        Args:
+            pretrained_model_name_or_path: repository id or local folder.
+            config: a configuration to use instead of the repository's.
+            revision: branch, tag or commit.
+            dtype: a torch dtype or its name, "auto" or None for the checkpoint's own (`torch_dtype` is the older name).
+            device: where to put the weights; default CPU.
+            device_map: "cpu", "cuda", "auto" (the GPU if there is one) or {"": device}; a plan that spreads one model
+                over several devices is not built yet.
+            token: access token of the hub.
+            cache_dir: cache folder instead of the standard one.
+            local_files_only: never ask the network.
+            subfolder: folder inside the repository.
+            variant: `fp16` reads `model.fp16.safetensors`.
+            gguf_file: name of a GGUF file in the repository.
+            ignore_mismatched_sizes: draw weights of another shape anew instead of refusing.
+            attn_implementation: name of an attention backend (`sdpa`, `eager`).
+            output_loading_info: also return what was missing, unexpected and mis-shaped.
+            overrides: entries of the configuration (`num_labels=5`).
+
+        Returns:
+            The model in eval mode (and a dictionary, when `output_loading_info`).
+
+        Raises:
+            HubError: no such repository, revision or file.
+            ConfigError: the configuration describes no known model, or another family.
+            CheckpointError: no weights, or torn ones.
+            WeightsMismatchError: shapes differ, or weights of the base model are missing.
+        """
+        from enfold.models.load import Request, load_model
+
+        request = Request(
+            source=pretrained_model_name_or_path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            subfolder=subfolder,
+            variant=variant,
+            gguf_file=gguf_file,
+            use_safetensors=use_safetensors,
+            dtype=dtype if dtype is not None else torch_dtype,
+            device=device,
+            device_map=device_map,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        model, report = load_model(cls, request, config=config, overrides=overrides, attention=attn_implementation)
+        return (model, report.as_dict()) if output_loading_info else model  # type: ignore[return-value]
+
+    @classmethod
+    def from_config(cls, config: PreTrainedConfig, *, dtype: torch.dtype | None = None) -> Self:
+        """A fresh model, as `cls(config)`, in another dtype if asked."""
+        model = cls(config)
+        return model if dtype is None else model.to(dtype)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        max_shard_size: str | int = "50GB",
+        variant: str | None = None,
+        safe_serialization: bool = True,
+        push_to_hub: bool = False,
+        **push_options: Any,
+    ) -> None:
+        """Write `config.json` and safetensors files under the names that the reference library reads.
+
+        Raises:
+            ArgumentError: `safe_serialization=False` (pickles are never written).
+        """
+        from enfold.models.save import save_model
+
+        if not safe_serialization:
+            raise ArgumentError("safe_serialization=False would write a pickle; enfold writes safetensors only")
+        save_model(self, Path(save_directory), max_shard_size=max_shard_size, variant=variant)
+        if push_to_hub:
+            repo_id = push_options.pop("repo_id", None) or Path(save_directory).name
+            self.push_to_hub(repo_id, **push_options)
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Save into a temporary folder and upload it; see `enfold.hub.files.push_folder` for the options."""
+        from enfold.models.publish import push
+
+        return push(self.save_pretrained, repo_id, **kwargs)
+
+    # What users ask a model
+
+    @property
+    def base_model(self) -> "PreTrainedModel":
+        """The model without its task head."""
+        return self._modules.get("base", self)  # type: ignore[return-value]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == type(self).base_model_prefix and "base" in self.__dict__.get("_modules", {}):
+            return self._modules["base"]
+        return super().__getattr__(name)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Number of weights; tied ones count once."""
+        excluded = {m.weight for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
+        return sum(
+            p.numel() for p in self.parameters() if p not in excluded and (p.requires_grad or not only_trainable)
+        )
+
+    def stacks(self) -> list[Stack]:
+        return [module for module in self.modules() if isinstance(module, Stack)]
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The table of token embeddings."""
+        return next(stack.embed.tokens for stack in self.stacks() if stack.embed is not None)
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        """The linear map onto the vocabulary, if there is one."""
+        return None
+
+    def set_attn_implementation(self, name: str | None) -> None:
+        """Use one attention backend (`sdpa`, `eager`), or None for the best that accepts each call."""
+        chosen = backend_name(name)
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel):
+                module.attention_backend = chosen
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        if (gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+            raise ArgumentError("use_reentrant=True is not supported: checkpointing here is always non-reentrant")
+        for stack in self.stacks():
+            stack.checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        for stack in self.stacks():
+            stack.checkpointing = False
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        result = super()._apply(fn, recurse)
+        join_groups(self)
+        return result
+
+    def max_positions(self) -> int | None:
+        """The most tokens a sequence may have, or None where positions have no table."""
+        tables = [s.embed.spec.positions for s in self.stacks() if s.embed is not None and s.embed.spec.positions]
+        return min(tables) if tables else None
+
+
+_building = threading.local()
+
+
+def _finishing(build: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that finishes the model once, when the outermost constructor is done."""
+
+    @functools.wraps(build)
+    def __init__(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
+        outermost = not getattr(_building, "active", False)
+        _building.active = True
+        try:
+            build(self, *args, **kwargs)
+        finally:
+            _building.active = not outermost
+        if outermost:
+            self._finish()
+
+    return __init__
+
+
+def dense(inputs: int, outputs: int, *, bias: bool = True) -> Linear:
+    """A linear map of a head."""
+    return Linear(inputs, outputs, bias=bias)
+
+
+def check_ids(ids: Tensor, vocabulary: int) -> None:
+    """Refuse ids that the embedding has no row for, before a kernel crashes on them.
+
+    Raises:
+        ArgumentError: an id below 0 or beyond the vocabulary; the tokenizer doesn't fit the model.
+    """
+    if ids.is_floating_point():
+        raise ArgumentError(f"input_ids have dtype {ids.dtype}; expected integers (pass vectors as inputs_embeds)")
+    if ids.numel() and ids.device.type == "cpu":
+        low, high = (int(x) for x in torch.aminmax(ids))
+        if low < 0 or high >= vocabulary:
+            raise ArgumentError(
+                f"input_ids hold {low if low < 0 else high}, and the model's embedding has rows 0…{vocabulary - 1}: "
+                "the tokenizer doesn't fit the model (load both from one repository)"
+            )

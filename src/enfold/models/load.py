@@ -1,0 +1,343 @@
+"""From a repository's files to a model: resolve, build on the meta device, fill in place, tie, report."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError, WeightsMismatchError
+from enfold.base.logging import get_logger
+from enfold.models.base import PreTrainedModel
+from enfold.models.config import PreTrainedConfig
+from enfold.nn.modules import groups
+from enfold.weights.files import Checkpoint, checkpoint_files, index_shards, open_checkpoint, usual_names
+from enfold.weights.names import STORAGES
+
+logger = get_logger(__name__)
+Model = TypeVar("Model", bound=PreTrainedModel)
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
+DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "half": torch.float16}
+
+
+@dataclass
+class Request:
+    """Where a model comes from and where it goes; fields as in `PreTrainedModel.from_pretrained`."""
+
+    source: str | Path
+    revision: str | None = None
+    token: str | bool | None = None
+    cache_dir: str | Path | None = None
+    local_files_only: bool = False
+    subfolder: str = ""
+    variant: str | None = None
+    gguf_file: str | None = None
+    use_safetensors: bool | None = None
+    dtype: torch.dtype | str | None = None
+    device: torch.device | str | int | None = None
+    device_map: Any = None
+    ignore_mismatched_sizes: bool = False
+
+    @property
+    def hub_options(self) -> dict[str, Any]:
+        names = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class LoadReport:
+    """What didn't match between a checkpoint and a model, by the checkpoint's names."""
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Under the names that the reference library gives them."""
+        return {
+            "missing_keys": self.missing,
+            "unexpected_keys": self.unexpected,
+            "mismatched_keys": self.mismatched,
+            "error_msgs": [],
+        }
+
+    def lines(self) -> list[str]:
+        """One line per pattern of names."""
+        lines = [f"{name} missing, newly initialised" for name in by_pattern(self.missing)]
+        lines += [f"{name} unexpected, not used" for name in by_pattern(self.unexpected)]
+        for name, stored, wanted in self.mismatched:
+            lines.append(f"{name} has shape {list(stored)} in the checkpoint and {list(wanted)} in the model")
+        return lines
+
+
+def by_pattern(names: list[str]) -> list[str]:
+    """Names that differ only in their numbers, as one: `layers.{0…11}.attn.k`."""
+    patterns: dict[str, list[list[int]]] = {}
+    for name in names:
+        patterns.setdefault(re.sub(r"(?<=\.)\d+(?=\.)", "{}", name), []).append(
+            [int(number) for number in re.findall(r"(?<=\.)\d+(?=\.)", name)]
+        )
+    shown = []
+    for pattern, numbers in patterns.items():
+        columns = [sorted(set(column)) for column in zip(*numbers, strict=True)]
+        shown.append(
+            pattern.format(*("{" + _range(column) + "}" if len(column) > 1 else column[0] for column in columns))
+        )
+    return shown
+
+
+def _range(numbers: list[int]) -> str:
+    whole = numbers == list(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}…{numbers[-1]}" if whole else ",".join(map(str, numbers))
+
+
+def load_model(
+    cls: type[Model],
+    request: Request,
+    *,
+    config: PreTrainedConfig | None,
+    overrides: dict[str, Any],
+    attention: str | None,
+) -> tuple[Model, LoadReport]:
+    """Load a model of class `cls`; see `PreTrainedModel.from_pretrained`."""
+    device = target_device(request.device, request.device_map)
+    if config is None:
+        config = cls.config_class.from_pretrained(request.source, gguf_file=request.gguf_file, **request.hub_options)
+    else:
+        config = type(config).from_dict(config.entries)
+    for name, value in overrides.items():
+        if not hasattr(config, name):
+            raise ArgumentError(
+                f"{cls.__name__}.from_pretrained got {name!r}, which is neither one of its arguments nor an entry of "
+                f"{type(config).__name__}"
+            )
+        setattr(config, name, value)
+    with open_checkpoint(checkpoint_paths(request)) as checkpoint:
+        dtype = target_dtype(request.dtype, config, checkpoint)
+        with torch.device("meta"):
+            model = cls(config)
+        model.set_attn_implementation(attention)
+        report = fill(model, checkpoint, dtype, mismatched_allowed=request.ignore_mismatched_sizes)
+    model.name_or_path = str(request.source)
+    model.load_report = report  # type: ignore[assignment]
+    read_generation_config(model, request)
+    if report.lines():
+        logger.warning("%s from %s:\n  %s", cls.__name__, request.source, "\n  ".join(report.lines()))
+    if device.type != "cpu":
+        model.to(device)
+    return model.eval(), report
+
+
+def checkpoint_paths(request: Request) -> list[Path]:
+    """The checkpoint's files on disk, fetched if need be."""
+    from enfold.hub.files import list_files, resolve_file
+
+    source = Path(request.source)
+    if source.is_file():
+        return [source]
+    options = request.hub_options
+    names = [name for name in list_files(request.source, **options) if "/" not in name]
+    if request.use_safetensors:
+        names = [name for name in names if "safetensors" in name]
+    chosen = checkpoint_files(names, variant=request.variant, gguf_file=request.gguf_file)
+    if not chosen and not source.is_dir():
+        usual = [name for name in usual_names(request.variant) if not request.use_safetensors or "safetensors" in name]
+        chosen = [name for name in usual if resolve_file(request.source, name, required=False, **options)][:1]
+    if not chosen:
+        raise CheckpointError(
+            f"{request.source} has no weights{f' of variant {request.variant!r}' if request.variant else ''}: looked "
+            f"for model.safetensors, pytorch_model.bin, their indices and *.gguf; it holds "
+            f"{', '.join(names[:12]) or 'nothing'}"
+        )
+    first = resolve_file(request.source, chosen[0], **options)
+    assert first is not None
+    if not first.name.endswith(".json"):
+        return [first]
+    return [first, *filter(None, (resolve_file(request.source, name, **options) for name in index_shards(first)))]
+
+
+def target_dtype(asked: torch.dtype | str | None, config: PreTrainedConfig, checkpoint: Checkpoint) -> torch.dtype:
+    """The dtype that floating weights get.
+
+    Raises:
+        ArgumentError: a name that is no floating dtype.
+    """
+    if isinstance(asked, torch.dtype):
+        return asked
+    if asked is not None and asked != "auto":
+        name = asked.removeprefix("torch.")
+        if name not in DTYPES:
+            raise ArgumentError(f"dtype={asked!r} is unknown; expected 'auto' or one of {', '.join(DTYPES)}")
+        return DTYPES[name]
+    named = config.get("dtype") or config.get("torch_dtype")
+    if isinstance(named, torch.dtype):
+        return named
+    if isinstance(named, str) and named.removeprefix("torch.") in DTYPES:
+        return DTYPES[named.removeprefix("torch.")]
+    for name in checkpoint.names():
+        if checkpoint.dtype(name).is_floating_point:
+            return checkpoint.dtype(name)
+    return torch.float32
+
+
+def target_device(device: torch.device | str | int | None, device_map: Any) -> torch.device:
+    """The one device of a model.
+
+    Raises:
+        ArgumentError: both were given, or the device isn't there.
+        NotBuiltError: a plan over several devices.
+    """
+    if device is not None and device_map is not None:
+        raise ArgumentError(f"device={device!r} and device_map={device_map!r} were both given; give one")
+    chosen = device if device is not None else device_map
+    if isinstance(chosen, dict):
+        places = set(map(str, chosen.values()))
+        if len(places) != 1:
+            raise NotBuiltError(
+                f"device_map spreads the model over {sorted(places)}; one model over several devices is not built yet"
+            )
+        chosen = next(iter(chosen.values()))
+    if chosen in ("auto", "balanced", "balanced_low_0", "sequential"):
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    if chosen is None or chosen == -1:
+        return torch.device("cpu")
+    try:
+        wanted = torch.device(f"cuda:{chosen}" if isinstance(chosen, int) else chosen)
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"device {chosen!r} is unknown; expected 'cpu', 'cuda', 'cuda:0', 'mps' or a number"
+        ) from error
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise ArgumentError(f"device {chosen!r} was asked for, and torch sees no CUDA device here: use device='cpu'")
+    return wanted
+
+
+@torch.no_grad()
+def fill(
+    model: PreTrainedModel, checkpoint: Checkpoint, dtype: torch.dtype, *, mismatched_allowed: bool = False
+) -> LoadReport:
+    """Give a model on the meta device its weights from a checkpoint.
+
+    Raises:
+        WeightsMismatchError: shapes differ, or the checkpoint holds nothing that the model wants.
+    """
+    report, prefix = LoadReport(), f"{model.base_model_prefix}."
+    stored = {_modern(name): name for name in checkpoint.names()}
+    for alias, name in model.stored_aliases.items():
+        if name not in stored and alias in stored:
+            stored[name] = stored[alias]
+    _untie_stored(model, checkpoint, stored)
+    for group in groups(model):
+        group.allocate(dtype, "cpu")
+    table = model.name_table()
+    used: set[str] = set()
+    fresh: list[str] = []
+    for ours, parameter in list(model.named_parameters()):
+        translated = table.theirs(ours)
+        assert translated is not None, f"{type(model).__name__}: no row of the name table for {ours}"
+        theirs, storage = translated
+        candidates = (theirs, theirs.removeprefix(prefix), prefix + theirs)
+        name = next((stored[c] for c in candidates if c in stored), None)
+        shape = tuple(parameter.shape)
+        if name is not None:
+            used.add(name)
+            found = checkpoint.shape(name)
+            found = tuple(reversed(found)) if storage == "transposed" and len(found) == 2 else found
+            if found != shape:
+                report.mismatched.append((name, checkpoint.shape(name), shape))
+                name = None
+        else:
+            report.missing.append(theirs)
+        if name is None:
+            fresh.append(ours)
+            if parameter.is_meta:
+                _place(model, ours, torch.empty(shape, dtype=dtype))
+        else:
+            _read(model, ours, parameter, checkpoint, name, storage, dtype)
+    if not used:
+        raise WeightsMismatchError(
+            f"{checkpoint.path} holds nothing that {type(model).__name__} wants: it has "
+            f"{', '.join(by_pattern(checkpoint.names())[:6])}, and the model has {', '.join(by_pattern(report.missing)[:6])}"
+        )
+    if report.mismatched and not mismatched_allowed:
+        raise WeightsMismatchError(
+            f"{checkpoint.path} doesn't fit {type(model).__name__}:\n  "
+            + "\n  ".join(LoadReport(mismatched=report.mismatched).lines())
+            + "\nThe configuration and the weights belong to different models; ignore_mismatched_sizes=True draws these anew."
+        )
+    model.tie_weights()
+    model.initialise(fresh)
+    aliases = {stored.get(alias) for alias in model.stored_aliases} | _tied_names(model, table)
+    ignorable = re.compile(model.ignorable)
+    report.unexpected = [
+        name for name in checkpoint.names() if name not in used and name not in aliases and not ignorable.match(name)
+    ]
+    return report
+
+
+def _untie_stored(model: PreTrainedModel, checkpoint: Checkpoint, stored: dict[str, str]) -> None:
+    """Give a tied parameter a tensor of its own where the checkpoint holds other values for it."""
+    table, prefix = model.name_table(), f"{model.base_model_prefix}."
+    for copy, source in model.ties().items():
+        rows = (table.theirs(copy), table.theirs(source))
+        names = [
+            next((stored[c] for c in (row[0], row[0].removeprefix(prefix), prefix + row[0]) if c in stored), None)
+            for row in rows
+            if row is not None
+        ]
+        if len(names) == 2 and names[0] and names[1] and names[0] != names[1]:
+            if checkpoint.shape(names[0]) == checkpoint.shape(names[1]) and torch.equal(
+                checkpoint.read(names[0]), checkpoint.read(names[1])
+            ):
+                continue
+            model.untied.add(copy)
+            model.place(copy, nn.Parameter(model.get_parameter(source).detach().clone()))
+
+
+def _modern(name: str) -> str:
+    """LayerNorm's gamma and beta of TensorFlow's days, under today's names."""
+    if name.endswith((".gamma", ".beta")):
+        return name.removesuffix(".gamma").removesuffix(".beta") + (".weight" if name.endswith(".gamma") else ".bias")
+    return name
+
+
+def _tied_names(model: PreTrainedModel, table: Any) -> set[str]:
+    return {translated[0] for name in model.ties() if (translated := table.theirs(name)) is not None}
+
+
+def _read(
+    model: PreTrainedModel,
+    ours: str,
+    parameter: nn.Parameter,
+    checkpoint: Checkpoint,
+    name: str,
+    storage: str,
+    dtype: torch.dtype,
+) -> None:
+    if parameter.is_meta and not storage and checkpoint.dtype(name) == dtype and checkpoint.is_mappable(name):
+        _place(model, ours, checkpoint.read(name))
+        return
+    target = torch.empty(parameter.shape, dtype=dtype) if parameter.is_meta else parameter.data
+    checkpoint.read_into(name, STORAGES[storage](target))
+    if parameter.is_meta:
+        _place(model, ours, target)
+
+
+def _place(model: PreTrainedModel, ours: str, tensor: Tensor) -> None:
+    model.place(ours, nn.Parameter(tensor))
+
+
+def read_generation_config(model: PreTrainedModel, request: Request) -> None:
+    """Keep the entries of `generation_config.json`, where a model generates and the repository has one."""
+    if not hasattr(model, "generate"):
+        return
+    from enfold.hub.files import resolve_file
+    from enfold.models.config import read_json
+
+    if Path(request.source).is_file():
+        return
+    found = resolve_file(request.source, "generation_config.json", required=False, **request.hub_options)
+    if found is not None:
+        model.generation_entries = read_json(found)  # type: ignore[assignment]

@@ -1,0 +1,35 @@
+"""From a model to the files that others read."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from enfold.models.base import PreTrainedModel
+from enfold.weights.files import save_tensors
+from enfold.weights.names import STORAGES
+
+
+def stored_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Every weight once, under the checkpoint's name and in its storage."""
+    table = model.name_table()
+    for ours, parameter in model.named_parameters():
+        translated = table.theirs(ours)
+        assert translated is not None, f"{type(model).__name__}: no row of the name table for {ours}"
+        yield translated[0], STORAGES[translated[1]](parameter.detach()).contiguous()
+
+
+def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | int, variant: str | None) -> None:
+    """Write configuration, generation settings and weights; see `PreTrainedModel.save_pretrained`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = type(model.config).from_dict(model.config.entries)
+    config.architectures = [type(model).__name__]
+    config.entries.pop("torch_dtype", None)
+    config.dtype = str(model.dtype).removeprefix("torch.")
+    filename = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
+    save_tensors(stored_tensors(model), folder, max_shard_size=max_shard_size, filename=filename)
+    config.save_pretrained(folder)
+    entries = getattr(model, "generation_entries", None)
+    if entries:
+        (folder / "generation_config.json").write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,362 @@
+"""The two shapes of model: one stack (encoder or decoder alone), and encoder with decoder."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from enfold.base.errors import ArgumentError
+from enfold.models.base import PreTrainedModel, check_ids
+from enfold.models.config import PreTrainedConfig
+from enfold.models.outputs import BaseModelOutput, ModelOutput, Seq2SeqOutput
+from enfold.nn import spec
+from enfold.nn.cache import Cache
+from enfold.nn.modules import Context, Source, Stack, Trace
+from enfold.nn.where import Packing, Where
+
+
+@dataclass
+class States:
+    """What a stack computed: packed states [N, D] and how to unpack them."""
+
+    packed: Tensor
+    packing: Packing
+    where: Where
+    cache: Cache | None
+    trace: Trace
+
+    @property
+    def hidden_states(self) -> tuple[Tensor, ...] | None:
+        """[B, T, D] before each layer and at the end, when they were asked for."""
+        return None if self.trace.hidden is None else tuple(map(self.packing.unpack, self.trace.hidden))
+
+    @property
+    def attentions(self) -> tuple[Tensor, ...] | None:
+        return None if self.trace.attentions is None else tuple(self.trace.attentions)
+
+    @property
+    def cross_attentions(self) -> tuple[Tensor, ...] | None:
+        return None if self.trace.cross_attentions is None else tuple(self.trace.cross_attentions)
+
+    def unpack(self) -> Tensor:
+        """[B, T, D]."""
+        return self.packing.unpack(self.packed)
+
+
+def run_stack(
+    stack: Stack,
+    *,
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    inputs_embeds: Tensor | None = None,
+    cache: Cache | None = None,
+    source: Source | None = None,
+    backend: str | None = None,
+    trace: Trace | None = None,
+) -> States:
+    """Pack a padded batch, run it through a stack, and hand back packed states.
+
+    Args:
+        input_ids: [B, T] int64, or `inputs_embeds` [B, T, D] instead.
+        attention_mask: [B, T], or [B, past + T] with a cache; nonzero marks tokens.
+        token_type_ids: [B, T].
+        position_ids: [B, T] or [1, T]; default the column in the padded batch.
+
+    Raises:
+        ArgumentError: neither or both of ids and vectors; a shape that doesn't fit.
+        LengthError: more positions than the model has.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ArgumentError("pass exactly one of input_ids and inputs_embeds")
+    given = input_ids if input_ids is not None else inputs_embeds
+    assert given is not None
+    if given.ndim != (2 if input_ids is not None else 3):
+        raise ArgumentError(
+            f"{'input_ids' if input_ids is not None else 'inputs_embeds'} has shape {tuple(given.shape)}; "
+            f"expected [batch, length{']' if input_ids is not None else ', width]'}"
+        )
+    rows, columns = given.shape[:2]
+    past = cache.columns if cache is not None else 0
+    mask = attention_mask
+    if mask is not None and mask.ndim == 2 and mask.shape[1] == past + columns:
+        mask = mask[:, past:]
+    packing = Packing.of((rows, columns), mask)
+    end = -1
+    if position_ids is not None:
+        positions = packing.pack(position_ids.expand(rows, columns))
+    else:
+        positions = packing.columns(given.device) + past
+        end = past + columns
+    where = Where(packing.lengths, positions, end=end, past=cache.lengths or None if cache is not None else None)
+    ids = None if input_ids is None else packing.pack(input_ids)
+    assert stack.embed is not None
+    if ids is not None:
+        check_ids(ids, stack.embed.tokens.num_embeddings)
+    x = stack.embed(
+        ids,
+        where,
+        vectors=None if inputs_embeds is None else packing.pack(inputs_embeds),
+        types=None if token_type_ids is None else packing.pack(token_type_ids.expand(rows, columns)),
+    )
+    context = Context(where, cache=cache, source=source, backend=backend, trace=trace or Trace())
+    packed = stack(x, context)
+    if cache is not None:
+        cache.advance(where, columns)
+    return States(packed, packing, where, cache, context.trace)
+
+
+def as_cache(past_key_values: Any) -> Cache | None:
+    """A cache that a caller passed.
+
+    Raises:
+        ArgumentError: it is something else (tuples and caches of the reference library are not taken over).
+    """
+    if past_key_values is None or isinstance(past_key_values, Cache):
+        return past_key_values
+    raise ArgumentError(
+        f"past_key_values is a {type(past_key_values).__name__}; expected enfold.nn.cache.Cache, as a model returns it"
+    )
+
+
+class SingleStack(PreTrainedModel):
+    """An encoder or a decoder alone."""
+
+    decoder: ClassVar[bool] = False
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.stack = Stack(self.spec(config))
+
+    @staticmethod
+    def spec(config: PreTrainedConfig) -> spec.Stack:
+        """The family's stack, derived from its configuration."""
+        raise NotImplementedError
+
+    @property
+    def caches(self) -> bool:
+        """Whether this model remembers keys and values."""
+        return self.decoder or bool(self.config.is_decoder)
+
+    def padding_row(self, name: str) -> int | None:
+        return self.config.pad_token_id if name.endswith("embed.tokens.weight") else None
+
+    def run(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+    ) -> States:
+        """Packed states of the last layer; arguments as in `forward`."""
+        config = self.config
+        if output_hidden_states is None:
+            output_hidden_states = config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = config.output_attentions
+        cache = as_cache(past_key_values)
+        if cache is None and self.caches and (config.use_cache if use_cache is None else use_cache):
+            cache = None if self.training else Cache()
+        source = None
+        if encoder_hidden_states is not None:
+            packing = Packing.of(tuple(encoder_hidden_states.shape[:2]), encoder_attention_mask)  # type: ignore[arg-type]
+            source = Source(
+                packing.pack(encoder_hidden_states),
+                Where(packing.lengths, packing.columns(encoder_hidden_states.device)),
+            )
+        return run_stack(
+            self.stack,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            cache=cache,
+            source=source,
+            backend=self.attention_backend,
+            trace=Trace(
+                hidden=[] if output_hidden_states else None,
+                attentions=[] if output_attentions else None,
+                cross_attentions=[] if output_attentions and source is not None else None,
+            ),
+        )
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> BaseModelOutput | tuple:
+        """States of the last layer.
+
+        Args:
+            input_ids: [B, T] int64.
+            attention_mask: [B, T], nonzero marks tokens; states of padding are zero.
+            inputs: `token_type_ids`, `position_ids` [B, T], `inputs_embeds` [B, T, D], `past_key_values`, `use_cache`,
+                `output_hidden_states`, `output_attentions`.
+        """
+        states = self.run(input_ids, attention_mask, **inputs)
+        return finish(
+            BaseModelOutput(
+                last_hidden_state=states.unpack(),
+                pooler_output=self.pool(states),
+                past_key_values=states.cache,
+                hidden_states=states.hidden_states,
+                attentions=states.attentions,
+                cross_attentions=states.cross_attentions,
+            ),
+            self.config,
+            return_dict,
+        )
+
+    def pool(self, states: States) -> Tensor | None:
+        """One vector a sequence [B, D], for families that have a pooler."""
+        return None
+
+
+def first_tokens(states: States) -> Tensor:
+    """[B, D]: the state at each row's first column."""
+    if states.packing.index is None:
+        return states.unpack()[:, 0]
+    # With left padding the first column may be padding; the reference reads it all the same, a user means the token.
+    return states.packed[torch.tensor(states.where.offsets[:-1], device=states.packed.device)]
+
+
+def finish(output: ModelOutput, config: PreTrainedConfig, return_dict: bool | None) -> Any:
+    """The output, or its tuple when `return_dict=False`."""
+    wanted = config.return_dict if return_dict is None else return_dict
+    return output if wanted else output.to_tuple()
+
+
+class EncoderDecoder(PreTrainedModel):
+    """Two stacks over one vocabulary; the decoder attends to the encoder's states."""
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.encoder = Stack(self.encoder_spec(config))
+        self.decoder = Stack(self.decoder_spec(config))
+
+    @staticmethod
+    def encoder_spec(config: PreTrainedConfig) -> spec.Stack:
+        """The family's encoder."""
+        raise NotImplementedError
+
+    @staticmethod
+    def decoder_spec(config: PreTrainedConfig) -> spec.Stack:
+        """The family's decoder."""
+        raise NotImplementedError
+
+    def encode(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> States:
+        """The encoder's packed states."""
+        return run_stack(
+            self.encoder,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            backend=self.attention_backend,
+            trace=Trace(hidden=[] if output_hidden_states else None, attentions=[] if output_attentions else None),
+        )
+
+    def run(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: Any = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> tuple[States, Seq2SeqOutput]:
+        """The decoder's packed states, and an output that holds all but what a head adds."""
+        config = self.config
+        hidden = bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states)
+        seen = bool(config.output_attentions if output_attentions is None else output_attentions)
+        output = Seq2SeqOutput()
+        if encoder_outputs is None:
+            encoded = self.encode(
+                input_ids, attention_mask, inputs_embeds, output_hidden_states=hidden, output_attentions=seen
+            )
+            output.encoder_last_hidden_state = encoded.unpack()
+            output.encoder_hidden_states, output.encoder_attentions = encoded.hidden_states, encoded.attentions
+            source = Source(encoded.packed, encoded.where)
+        else:
+            states = encoder_outputs[0]
+            packing = Packing.of(tuple(states.shape[:2]), attention_mask)  # type: ignore[arg-type]
+            source = Source(packing.pack(states), Where(packing.lengths, packing.columns(states.device)))
+            output.encoder_last_hidden_state = states
+        cache = as_cache(past_key_values)
+        if cache is None and not self.training and (config.use_cache if use_cache is None else use_cache):
+            cache = Cache()
+        decoded = run_stack(
+            self.decoder,
+            input_ids=decoder_input_ids,
+            attention_mask=decoder_attention_mask,
+            inputs_embeds=decoder_inputs_embeds,
+            cache=cache,
+            source=source,
+            backend=self.attention_backend,
+            trace=Trace(
+                hidden=[] if hidden else None,
+                attentions=[] if seen else None,
+                cross_attentions=[] if seen else None,
+            ),
+        )
+        output.past_key_values = decoded.cache
+        output.decoder_hidden_states, output.decoder_attentions = decoded.hidden_states, decoded.attentions
+        output.cross_attentions = decoded.cross_attentions
+        return decoded, output
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> Seq2SeqOutput | tuple:
+        """States of the decoder's last layer.
+
+        Args:
+            input_ids: [B, S] int64, the source.
+            attention_mask: [B, S].
+            inputs: `decoder_input_ids` [B, T], `decoder_attention_mask`, `encoder_outputs`, `past_key_values`,
+                `inputs_embeds`, `decoder_inputs_embeds`, `use_cache`, `output_hidden_states`, `output_attentions`.
+        """
+        decoded, output = self.run(input_ids, attention_mask, **inputs)
+        output.last_hidden_state = decoded.unpack()
+        return finish(output, self.config, return_dict)
+
+    def shift_right(self, labels: Tensor) -> Tensor:
+        """[B, T] decoder inputs that predict `labels`: the start token, then the labels but the last."""
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None or pad is None:
+            raise ArgumentError(
+                f"config.decoder_start_token_id is {start} and config.pad_token_id is {pad}: "
+                "both are needed to make decoder inputs from labels"
+            )
+        shifted = labels.new_full(labels.shape, start)
+        shifted[:, 1:] = labels[:, :-1]
+        return shifted.masked_fill(shifted == -100, pad)

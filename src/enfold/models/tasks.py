@@ -1,0 +1,291 @@
+"""Task models over a single stack: a base model and a head. A family names its base and its heads' weights."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from enfold.base.errors import ArgumentError
+from enfold.models.base import PreTrainedModel, dense
+from enfold.models.config import PreTrainedConfig
+from enfold.models.losses import next_token_labels, sequence_loss, span_loss, token_loss
+from enfold.models.outputs import LogitsOutput, QuestionAnsweringOutput
+from enfold.models.stacks import SingleStack, States, finish
+from enfold.weights.names import NameTable
+
+
+class TaskModel(PreTrainedModel):
+    """A base model under a head.
+
+    Class attributes of a family:
+        base_class: the base model.
+        base_options: what its constructor gets beside the configuration.
+        head_names: rows of the name table for the head.
+    """
+
+    base_class: ClassVar[type[SingleStack]]
+    base_options: ClassVar[dict[str, Any]] = {}
+    head_names: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        base = getattr(cls, "base_class", None)
+        if base is None:
+            return
+        cls.config_class, cls.ignorable = base.config_class, base.ignorable
+        prefix = cls.__dict__.get("base_model_prefix", base.base_model_prefix)
+        cls.base_model_prefix = prefix
+        cls.names = base.names.under("base.", f"{prefix}." if prefix else "") + NameTable(cls.head_names)
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.base = self.base_class(config, **self.base_options)
+
+    def std(self, name: str) -> float:
+        return self.base.std(name.removeprefix("base."))
+
+    def padding_row(self, name: str) -> int | None:
+        return self.base.padding_row(name)
+
+    @property
+    def width(self) -> int:
+        return self.base.stack.spec.width
+
+    def result(self, states: States, **fields: Any) -> LogitsOutput:
+        """An output with what every task returns."""
+        return LogitsOutput(
+            past_key_values=states.cache,
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
+            cross_attentions=states.cross_attentions,
+            **fields,
+        )
+
+    def drop(self, x: Tensor, probability: float | None) -> Tensor:
+        """Dropout of a head, while training."""
+        return F.dropout(x, probability or 0.0, self.training) if self.training else x
+
+
+class LanguageModel(TaskModel):
+    """A head onto the vocabulary."""
+
+    def scores(self, states: Tensor) -> Tensor:
+        """[N, D] → [N, vocab]."""
+        raise NotImplementedError
+
+
+class MaskedLM(LanguageModel):
+    """Scores of every token of the vocabulary at every place: what stood behind a mask."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> LogitsOutput | tuple:
+        """Logits [B, T, vocab]; `labels` [B, T] with -100 where nothing is asked."""
+        states = self.base.run(input_ids, attention_mask, **inputs)
+        scores = self.scores(states.packed)
+        loss = None if labels is None else token_loss(scores, states.packing.pack(labels))
+        return finish(self.result(states, loss=loss, logits=states.packing.unpack(scores)), self.config, return_dict)
+
+
+class CausalLM(LanguageModel):
+    """Scores of the next token."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        logits_to_keep: int = 0,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> LogitsOutput | tuple:
+        """Logits [B, T, vocab].
+
+        Args:
+            labels: [B, T], not shifted; -100 doesn't count, nor does padding.
+            logits_to_keep: only the last so many columns (0: all).
+            inputs: as of the base model.
+        """
+        states = self.base.run(input_ids, attention_mask, **inputs)
+        if logits_to_keep and labels is None:
+            kept = states.unpack()[:, -logits_to_keep:]
+            return finish(
+                self.result(states, logits=self.scores(kept.flatten(0, 1)).unflatten(0, kept.shape[:2])),
+                self.config,
+                return_dict,
+            )
+        scores = self.scores(states.packed)
+        loss = None
+        if labels is not None:
+            loss = token_loss(scores, states.packing.pack(next_token_labels(labels, attention_mask)))
+        logits = states.packing.unpack(scores)[:, -logits_to_keep:]
+        return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
+
+
+class SequenceClassification(TaskModel):
+    """One answer a sequence."""
+
+    def classify(self, states: States, input_ids: Tensor | None) -> Tensor:
+        """[B, classes]."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> LogitsOutput | tuple:
+        """Logits [B, classes]; the loss follows `config.problem_type`."""
+        states = self.base.run(input_ids, attention_mask, **inputs)
+        logits = self.classify(states, input_ids)
+        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
+
+
+class LastTokenClassification(SequenceClassification):
+    """A decoder's answer: a linear map of the state at each row's last token that isn't padding."""
+
+    head_names = "score  score"
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.score = dense(self.width, config.num_labels, bias=False)
+
+    def classify(self, states: States, input_ids: Tensor | None) -> Tensor:
+        rows, columns = states.packing.shape
+        pad = self.config.pad_token_id
+        if pad is None and rows != 1 and states.packing.index is None:
+            raise ArgumentError(
+                f"config.pad_token_id is None and the batch has {rows} rows: set it (model.config.pad_token_id = "
+                "tokenizer.pad_token_id), so that the last real token of each row can be found"
+            )
+        if pad is None or input_ids is None:
+            last = states.where.last
+            return self.score(states.packed[last])
+        kept = torch.arange(columns, device=input_ids.device) * (input_ids != pad)
+        return self.score(states.unpack()[torch.arange(rows, device=input_ids.device), kept.argmax(-1)])
+
+
+class TokenClassification(TaskModel):
+    """One answer a token."""
+
+    head_names = "classifier  classifier"
+    head: ClassVar[str] = "classifier"
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        setattr(self, self.head, dense(self.width, config.num_labels))
+
+    def head_dropout(self) -> float:
+        """Dropout before the classifier."""
+        return 0.1 if self.config.classifier_dropout is None else self.config.classifier_dropout
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> LogitsOutput | tuple:
+        """Logits [B, T, classes]; `labels` [B, T] with -100 where nothing counts."""
+        states = self.base.run(input_ids, attention_mask, **inputs)
+        scores = getattr(self, self.head)(self.drop(states.packed, self.head_dropout()))
+        loss = None if labels is None else token_loss(scores, states.packing.pack(labels))
+        return finish(self.result(states, loss=loss, logits=states.packing.unpack(scores)), self.config, return_dict)
+
+
+class QuestionAnswering(TaskModel):
+    """Where an answer starts and ends."""
+
+    head_names = "qa_outputs  qa_outputs"
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.qa_outputs = dense(self.width, 2)
+
+    def head_dropout(self) -> float:
+        """Dropout before the head."""
+        return 0.0
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> QuestionAnsweringOutput | tuple:
+        """Start and end logits [B, T]; -inf at padding."""
+        states = self.base.run(input_ids, attention_mask, **inputs)
+        start, end = spans(self.qa_outputs(self.drop(states.packed, self.head_dropout())), states)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = span_loss(start, end, start_positions, end_positions)
+        return finish(
+            QuestionAnsweringOutput(loss, start, end, states.hidden_states, states.attentions), self.config, return_dict
+        )
+
+
+def spans(scores: Tensor, states: States) -> tuple[Tensor, Tensor]:
+    """Packed scores [N, 2] → start and end logits [B, T], -inf at padding."""
+    logits = states.packing.unpack(scores)
+    if states.packing.index is not None:
+        kept = states.packing.unpack(torch.ones(len(scores), dtype=torch.bool, device=scores.device))
+        logits = logits.masked_fill(~kept.unsqueeze(-1), float("-inf"))
+    start, end = logits.unbind(-1)
+    return start, end
+
+
+class MultipleChoice(SequenceClassification):
+    """One score for each of several continuations: inputs [B, choices, T], logits [B, choices]."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> LogitsOutput | tuple:
+        """Logits [B, choices]; `labels` [B] is the right choice."""
+        given = input_ids if input_ids is not None else inputs.get("inputs_embeds")
+        if given is None or given.ndim < 3:
+            raise ArgumentError("multiple choice takes input_ids of shape [batch, choices, length]")
+        choices = given.shape[1]
+        flat = {name: value.flatten(0, 1) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+        ids = None if input_ids is None else input_ids.flatten(0, 1)
+        mask = None if attention_mask is None else attention_mask.flatten(0, 1)
+        states = self.base.run(ids, mask, **flat)
+        logits = self.classify(states, ids).view(-1, choices)
+        loss = None if labels is None else F.cross_entropy(logits, labels.to(logits.device))
+        return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
+
+
+class Vocabulary(nn.Module):
+    """Dense, activation, norm, and the map onto the vocabulary (BERT's masked-language head)."""
+
+    def __init__(self, width: int, vocab: int, act: Any, normalise: nn.Module):
+        super().__init__()
+        self.dense = dense(width, width)
+        self.act = act
+        self.norm = normalise
+        self.decoder = dense(width, vocab)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.decoder(self.norm(self.act(self.dense(states))))

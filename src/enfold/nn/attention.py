@@ -1,0 +1,225 @@
+"""One question, several ways to answer it: `attend(q, keys, rule, where)`.
+
+`rule` is static (what may see what, and the scale); `where` and `keys` are dynamic. Backends register themselves and say
+what they refuse; the first that accepts runs, and one that was asked for by name and refuses raises with the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from enfold.base.errors import ArgumentError
+from enfold.nn import kernels
+from enfold.nn.cache import Packed, Stored
+from enfold.nn.where import Where
+
+# (new tokens, all keys) → additive bias [heads, new, keys] of one sequence
+Bias = Callable[[int, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Static part of attention: visibility, the factor on q·k, and dropout on the probabilities while training."""
+
+    causal: bool
+    scale: float
+    dropout: float = 0.0
+
+
+@dataclass
+class Query:
+    """One call: q [N, H, d] of the tokens at `where`, over `keys`."""
+
+    q: Tensor
+    keys: Packed | Stored
+    rule: Rule
+    where: Where
+    bias: Bias | None = None
+    probabilities: list[Tensor] | None = None  # filled with [G, H, Lq, Lk] per run when a caller wants to see them
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Ranges of neighbouring sequences with equal numbers of queries and of keys."""
+        memo, key = self.where.memo, ("runs", self.keys.lengths)
+        if key not in memo:
+            shapes = list(zip(self.where.lengths, self.keys.lengths, strict=True))
+            edges = [0, *(i for i in range(1, len(shapes)) if shapes[i] != shapes[i - 1]), len(shapes)]
+            memo[key] = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b and shapes[a][0]]
+        return memo[key]
+
+    def heads_first(self, first: int, end: int) -> Tensor:
+        """Queries of sequences `first…end`: [G, H, Lq, d]."""
+        offsets, length = self.where.offsets, self.where.lengths[first]
+        return self.q[offsets[first] : offsets[end]].view(end - first, length, *self.q.shape[1:]).transpose(1, 2)
+
+    def mask(self, first: int) -> Tensor | None:
+        """What is added to the scores of a run [H or 1, Lq, Lk], or None when every query sees every key."""
+        new, every = self.where.lengths[first], self.keys.lengths[first]
+        hidden = self.rule.causal and new > 1
+        if not hidden and self.bias is None:
+            return None
+        memo, key = self.where.memo, ("mask", new, every, self.rule.causal, self.bias)
+        if key not in memo:
+            added = torch.zeros(1, new, every, dtype=self.q.dtype, device=self.q.device)
+            if hidden:
+                added = added.masked_fill(~visible(new, every, device=self.q.device), float("-inf"))
+            memo[key] = added if self.bias is None else added + self.bias(new, every).to(self.q.dtype)
+        return memo[key]
+
+
+def visible(new: int, every: int, *, device: torch.device | str | None = None) -> Tensor:
+    """[new, every] bool: which keys each of the last `new` of `every` tokens sees under a causal rule."""
+    queries = torch.arange(every - new, every, device=device)
+    return torch.arange(every, device=device) <= queries[:, None]
+
+
+class Backend(Protocol):
+    """A way to compute attention."""
+
+    def refuses(self, query: Query) -> str | None:
+        """Why this call can't run here, or None."""
+        ...
+
+    def __call__(self, query: Query) -> Tensor:
+        """[N, H, d]."""
+        ...
+
+
+class Plain:
+    """Scores, softmax, weighted sum: the definition (Vaswani et al. 2017, eq. 1), and the one that shows its weights."""
+
+    def refuses(self, query: Query) -> str | None:
+        return None
+
+    def __call__(self, query: Query) -> Tensor:
+        return _by_runs(query, self._run)
+
+    def _run(self, query: Query, first: int, end: int) -> Tensor:
+        q = query.heads_first(first, end)
+        k, v = query.keys.run(first, end)
+        repeat = q.shape[1] // k.shape[1]
+        if repeat > 1:
+            k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+        scores = (q @ k.transpose(-1, -2)) * query.rule.scale
+        mask = query.mask(first)
+        if mask is not None:
+            scores = scores + mask
+        weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
+        if query.probabilities is not None:
+            query.probabilities.append(weights)
+        if query.rule.dropout:
+            weights = F.dropout(weights, query.rule.dropout)
+        return weights @ v
+
+
+class Sdpa:
+    """torch's scaled_dot_product_attention, one call for neighbouring sequences of equal length."""
+
+    def refuses(self, query: Query) -> str | None:
+        return "it does not show attention weights" if query.probabilities is not None else None
+
+    def __call__(self, query: Query) -> Tensor:
+        return _by_runs(query, self._run)
+
+    def _run(self, query: Query, first: int, end: int) -> Tensor:
+        q = query.heads_first(first, end)
+        k, v = query.keys.run(first, end)
+        top_left = query.bias is None and q.shape[2] == k.shape[2]
+        causal = query.rule.causal and top_left and q.shape[2] > 1
+        return F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=None if top_left else query.mask(first),
+            dropout_p=query.rule.dropout,
+            is_causal=causal,
+            scale=query.rule.scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+
+
+class Native:
+    """The CPU kernel for decoding: one query a sequence over a cache whose rows differ in length."""
+
+    def refuses(self, query: Query) -> str | None:
+        if query.probabilities is not None:
+            return "it does not show attention weights"
+        if not query.where.decoding or not isinstance(query.keys, Stored):
+            return "it serves one new token a sequence over a cache"
+        if query.q.device.type != "cpu" or query.q.dtype not in (torch.float32, torch.bfloat16):
+            return f"it serves fp32 and bf16 on the CPU, not {query.q.dtype} on {query.q.device}"
+        if torch.is_grad_enabled() and query.q.requires_grad:
+            return "it has no gradient"
+        return None
+
+    def __call__(self, query: Query) -> Tensor:
+        keys, memo = query.keys, query.where.memo
+        assert isinstance(keys, Stored)
+        key = ("lengths", keys.lengths)
+        if key not in memo:
+            memo[key] = torch.tensor(keys.lengths)
+        bias = None if query.bias is None else self._bias(query)
+        return kernels.attend_decode(query.q, keys.keys, keys.values, memo[key], query.rule.scale, bias=bias)
+
+    def _bias(self, query: Query) -> Tensor:
+        """[B, H, longest] fp32."""
+        lengths, memo = query.keys.lengths, query.where.memo
+        assert query.bias is not None
+        key = ("decode bias", lengths, query.bias)
+        if key not in memo:
+            rows = [query.bias(1, length)[:, 0].float() for length in lengths]
+            memo[key] = torch.stack([F.pad(row, (0, max(lengths) - row.shape[-1])) for row in rows])
+        return memo[key]
+
+
+BACKENDS: dict[str, Backend] = {"native": Native(), "sdpa": Sdpa(), "plain": Plain()}
+# What users of the reference library write.
+ALIASES = {"eager": "plain"}
+
+
+def backend_name(asked: str | None) -> str | None:
+    """The backend that `attn_implementation=asked` names.
+
+    Raises:
+        ArgumentError: there is none of that name.
+    """
+    name = ALIASES.get(asked, asked) if asked else None
+    if name is not None and name not in BACKENDS:
+        raise ArgumentError(f"attn_implementation={asked!r} is unknown; known are {', '.join([*BACKENDS, *ALIASES])}")
+    return name
+
+
+def attend(query: Query, backend: str | None = None) -> Tensor:
+    """Softmax attention of packed queries: [N, H, d].
+
+    Args:
+        backend: a name of `BACKENDS`, or None for the first that accepts.
+
+    Raises:
+        ArgumentError: the backend that was asked for refuses; the message says why and which would accept.
+    """
+    if backend is not None:
+        reason = BACKENDS[backend].refuses(query)
+        if reason is None:
+            return BACKENDS[backend](query)
+        accepting = [name for name, other in BACKENDS.items() if other.refuses(query) is None]
+        raise ArgumentError(f"attention backend {backend!r} refuses: {reason}. Accepting: {', '.join(accepting)}.")
+    for candidate in BACKENDS.values():
+        if candidate.refuses(query) is None:
+            return candidate(query)
+    raise AssertionError("the plain backend accepts everything")
+
+
+def _by_runs(query: Query, one: Callable[[Query, int, int], Tensor]) -> Tensor:
+    """Concatenate the answers of all runs: each [G, H, Lq, d] → [G·Lq, H, d]."""
+    q = query.q
+    parts = []
+    for first, end in query.runs():
+        part = one(query, first, end)
+        parts.append(part.transpose(1, 2).reshape(-1, q.shape[1], part.shape[-1]))
+    if not parts:
+        return q.new_zeros(q.shape)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,175 @@
+"""What attention remembers between calls. Caches live outside the modules and are keyed by depth.
+
+storage of one depth   keys, values  [B, kv_heads, capacity, head_dim]
+valid                  the first `lengths[b]` places of row b; rows may differ
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from enfold.base.errors import ArgumentError, LengthError
+from enfold.nn.where import Where
+
+
+@dataclass
+class Packed:
+    """Keys and values of packed tokens, not remembered: [M, kv_heads, head_dim] each."""
+
+    keys: Tensor
+    values: Tensor
+    lengths: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def run(self, first: int, end: int) -> tuple[Tensor, Tensor]:
+        """Sequences `first…end`, all of one length L: two [G, kv_heads, L, head_dim] views."""
+        part = slice(self.offsets[first], self.offsets[end])
+        shape = (end - first, self.lengths[first], *self.keys.shape[1:])
+        return self.keys[part].view(shape).transpose(1, 2), self.values[part].view(shape).transpose(1, 2)
+
+
+@dataclass
+class Stored:
+    """Keys and values in a cache's storage: [B, kv_heads, capacity, head_dim] each, `lengths[b]` of them valid."""
+
+    keys: Tensor
+    values: Tensor
+    lengths: tuple[int, ...]
+
+    def run(self, first: int, end: int) -> tuple[Tensor, Tensor]:
+        """Rows `first…end`, all of one length L: two [G, kv_heads, L, head_dim] views."""
+        return self.keys[first:end, :, : self.lengths[first]], self.values[first:end, :, : self.lengths[first]]
+
+
+class Cache:
+    """Keys and values of every depth, in storage that grows as sequences do.
+
+    Attributes:
+        lengths: tokens remembered for each sequence; empty before the first call.
+        columns: columns of the padded batch seen so far (what `get_seq_length` reports), the next default position.
+    """
+
+    def __init__(self) -> None:
+        self.lengths: tuple[int, ...] = ()
+        self.columns = 0
+        self._own: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cross: dict[int, Stored] = {}
+
+    def capacity(self, needed: int, present: int) -> int:
+        """Places to allocate when `needed` must fit and `present` are there: half as many again, in steps of 64."""
+        return -(-max(needed, present + present // 2) // 64) * 64
+
+    def storage(self, depth: int, where: Where, kv_heads: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The depth's storage with room for the new tokens of `where`."""
+        rows = len(where.lengths)
+        needed = max(map(sum, zip(where.lengths, self.lengths, strict=True))) if self.lengths else max(where.lengths)
+        held = self._own.get(depth)
+        present = 0 if held is None else held[0].shape[2]
+        if held is not None and present >= needed:
+            return held
+        shape = (rows, kv_heads, self.capacity(needed, present), head_dim)
+        fresh = (like.new_empty(shape), like.new_empty(shape))
+        if held is not None:
+            longest = max(self.lengths)
+            for new, old in zip(fresh, held, strict=True):
+                new[:, :, :longest] = old[:, :, :longest]
+        self._own[depth] = fresh
+        return fresh
+
+    def write(self, depth: int, where: Where, keys: Tensor, values: Tensor) -> Stored:
+        """Append packed keys and values [N, kv_heads, head_dim] and return all that the depth now holds."""
+        stores = self.storage(depth, where, *keys.shape[1:], like=keys)
+        past = self.lengths or (0,) * len(where.lengths)
+        for store, new in zip(stores, (keys, values), strict=True):
+            if where.decoding and len(where.runs) > 1:
+                store[torch.arange(len(past)), :, list(past)] = new
+                continue
+            for first, end in where.runs:
+                length, start = where.lengths[first], past[first]
+                part = new[where.offsets[first] : where.offsets[end]]
+                store[first:end, :, start : start + length] = part.view(end - first, length, *new.shape[1:]).transpose(
+                    1, 2
+                )
+        return Stored(*stores, lengths=self.after(where))
+
+    def after(self, where: Where) -> tuple[int, ...]:
+        """Lengths once the tokens of `where` are in."""
+        if not self.lengths:
+            return where.lengths
+        return tuple(a + b for a, b in zip(self.lengths, where.lengths, strict=True))
+
+    def advance(self, where: Where, columns: int) -> None:
+        """Count the new tokens in, once every depth has written them."""
+        self.lengths = self.after(where)
+        self.columns += columns
+
+    def cross(self, depth: int) -> Stored | None:
+        """Keys and values of the encoder's states, once written."""
+        return self._cross.get(depth)
+
+    def write_cross(self, depth: int, packed: Packed) -> Stored:
+        """Keep the encoder's keys and values for the calls to come."""
+        shape = (len(packed.lengths), packed.keys.shape[1], max(packed.lengths, default=0), packed.keys.shape[2])
+        stored = Stored(packed.keys.new_zeros(shape), packed.keys.new_zeros(shape), packed.lengths)
+        for row, length in enumerate(packed.lengths):
+            part = slice(packed.offsets[row], packed.offsets[row + 1])
+            stored.keys[row, :, :length] = packed.keys[part].transpose(0, 1)
+            stored.values[row, :, :length] = packed.values[part].transpose(0, 1)
+        self._cross[depth] = stored
+        return stored
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep (or repeat, or reorder) these rows: what beams and finished sequences need."""
+        rows = list(rows)
+        longest = max((self.lengths[r] for r in rows), default=0)
+        for depth, (keys, values) in self._own.items():
+            self._own[depth] = (_take(keys, rows, longest), _take(values, rows, longest))
+        for depth, held in self._cross.items():
+            self._cross[depth] = Stored(held.keys[rows], held.values[rows], tuple(held.lengths[r] for r in rows))
+        self.lengths = tuple(self.lengths[r] for r in rows)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """`select` under the name that the reference library gives it."""
+        self.select(beam_idx.tolist())
+
+    def crop(self, max_length: int) -> None:
+        """Forget all tokens from `max_length` on (a negative number: that many from the end)."""
+        if max_length < 0:
+            self.lengths = tuple(max(0, length + max_length) for length in self.lengths)
+            self.columns = max(0, self.columns + max_length)
+        else:
+            self.lengths = tuple(min(length, max_length) for length in self.lengths)
+            self.columns = min(self.columns, max_length)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Columns seen so far, padding included."""
+        return self.columns
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+
+class FixedCache(Cache):
+    """A cache whose storage is allocated once, for `max_length` tokens a row; more is an error."""
+
+    def __init__(self, max_length: int):
+        super().__init__()
+        if max_length < 1:
+            raise ArgumentError(f"max_length is {max_length}; a cache holds at least one token")
+        self.max_length = max_length
+
+    def capacity(self, needed: int, present: int) -> int:
+        if needed > self.max_length:
+            raise LengthError(
+                f"the cache holds {self.max_length} tokens a sequence and {needed} are needed: "
+                "make it larger, or use the growing Cache()"
+            )
+        return self.max_length
+
+
+def _take(store: Tensor, rows: list[int], longest: int) -> Tensor:
+    taken = store.new_empty(len(rows), *store.shape[1:])
+    taken[:, :, :longest] = store[rows, :, :longest]
+    return taken

@@ -1,0 +1,108 @@
+"""Linear maps that take the native kernel for few rows, and groups of them that run as one product."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from enfold.nn import kernels
+
+
+class Linear(nn.Linear):
+    """`y = x Wᵀ + b` over packed rows [N, in] → [N, out]. Weights start uninitialised: the model fills them."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: initialisation belongs to the family (`models/initialise.py`), loading overwrites anyway."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return kernels.linear(input, self.weight, self.bias)
+
+
+class Group:
+    """Sibling `Linear`s of one input (q, k, v; gate, up) whose weights lie behind each other in one storage.
+
+    Each sibling stays a module with its own parameter, so adapters, optimisers and checkpoints see the names they
+    expect, and inference multiplies by all of them at once. `join` lays the weights out; when something has moved them
+    since (an optimiser never does, `.to(dtype)` does), the siblings simply run one by one.
+    """
+
+    def __init__(self, owner: nn.Module, names: tuple[str, ...]):
+        self.owner = owner
+        self.names = names
+        self.weight: Tensor | None = None  # [sum of rows, in]
+        self.bias: Tensor | None = None
+        self.starts: tuple[int, ...] = ()
+        self.widths = tuple(m.out_features for m in self.members() if isinstance(m, Linear))
+
+    def __deepcopy__(self, memo: dict) -> "Group":
+        copied = object.__new__(Group)
+        copied.__dict__.update(self.__getstate__(), owner=memo.get(id(self.owner), self.owner))
+        return copied
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"weight": None, "bias": None, "starts": ()}
+
+    def members(self) -> list[nn.Module]:
+        return [self.owner._modules[name] for name in self.names]  # type: ignore[misc]
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Lay the members' present weights behind each other; members that differ in kind stay apart."""
+        members = [m for m in self.members() if type(m) is Linear]
+        self.weight = self.bias = None
+        if len(members) < len(self.names) or any(m.weight.is_meta for m in members):
+            return
+        if len({(m.weight.dtype, m.weight.device, m.bias is None) for m in members}) > 1:
+            return
+        held = [(m.weight.detach(), None if m.bias is None else m.bias.detach()) for m in members]
+        self.allocate(members[0].weight.dtype, members[0].weight.device)
+        for member, (weight, bias) in zip(members, held, strict=True):
+            member.weight.copy_(weight)
+            if bias is not None:
+                member.bias.copy_(bias)
+
+    def allocate(self, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Give the members uninitialised weights behind each other, for a loader to fill."""
+        members = [m for m in self.members() if isinstance(m, Linear)]
+        self.weight = _allocate(members, "weight", dtype, device)
+        self.bias = None if members[0].bias is None else _allocate(members, "bias", dtype, device)
+        self.starts = tuple(m.weight.data_ptr() for m in members)
+
+    def joined(self) -> bool:
+        """Whether the members' weights are still where `join` put them."""
+        if self.weight is None:
+            return False
+        modules = self.owner._modules
+        for name, start in zip(self.names, self.starts, strict=True):
+            module = modules[name]
+            if type(module) is not Linear or module.weight.data_ptr() != start:
+                return False
+        return True
+
+    def whole(self, x: Tensor) -> Tensor | None:
+        """All products side by side, [N, in] → [N, sum of outs], or None when they can't be one."""
+        if torch.is_grad_enabled() or not self.joined():
+            return None
+        assert self.weight is not None
+        return kernels.linear(x, self.weight, self.bias)
+
+    def parts(self, x: Tensor) -> Sequence[Tensor]:
+        """The members' products, [N, in] → [N, out] each."""
+        whole = self.whole(x)
+        if whole is None:
+            return [member(x) for member in self.members()]
+        return whole.split(self.widths, dim=-1)
+
+
+def _allocate(members: list[Linear], name: str, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    parts = [getattr(m, name) for m in members]
+    whole = torch.empty(sum(p.shape[0] for p in parts), *parts[0].shape[1:], dtype=dtype, device=device)
+    start = 0
+    for member, part in zip(members, parts, strict=True):
+        piece = whole[start : start + part.shape[0]]
+        if part.is_meta:
+            setattr(member, name, nn.Parameter(piece, requires_grad=part.requires_grad))
+        else:
+            part.data = piece
+        start += part.shape[0]
+    return whole

@@ -1,0 +1,329 @@
+"""The modules that the specs of the same name describe. All of them see packed tokens: x is [N, D].
+
+Step:   x ──┬── pre ── op ── post ── dropout ──(+)── out ──▶
+            └───────────────────────────────────┘
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from enfold.base.errors import LengthError
+from enfold.nn import kernels, spec
+from enfold.nn.attention import Query, Rule, attend
+from enfold.nn.cache import Cache, Packed
+from enfold.nn.linear import Group, Linear
+from enfold.nn.relative import Relative
+from enfold.nn.rope import RopeTable, rotate
+from enfold.nn.where import Packing, Where
+
+ACTIVATIONS = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+}
+
+
+@dataclass
+class Source:
+    """What cross-attention reads: the encoder's packed states [M, D] and their lengths."""
+
+    states: Tensor
+    where: Where
+
+
+@dataclass
+class Trace:
+    """What a caller asked to see on the way: hidden states [N, D] before each layer and at the end, attention weights."""
+
+    hidden: list[Tensor] | None = None
+    attentions: list[Tensor] | None = None
+    cross_attentions: list[Tensor] | None = None
+
+
+@dataclass
+class Context:
+    """One forward pass: where the tokens sit, what is remembered, what is traced."""
+
+    where: Where
+    cache: Cache | None = None
+    source: Source | None = None
+    backend: str | None = None
+    trace: Trace = field(default_factory=Trace)
+    rope_tables: dict[spec.Rope, RopeTable] = field(default_factory=dict)
+    relative: Relative | None = None
+
+    def rope(self, rope: spec.Rope, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines at the tokens' positions: [N, 1, dim] each."""
+        memo, key = self.where.memo, ("rope", rope)
+        if key not in memo:
+            cos, sin = self.tables(rope, like)
+            positions = self.where.positions
+            memo[key] = (cos[positions].unsqueeze(1), sin[positions].unsqueeze(1))
+        return memo[key]
+
+    def tables(self, rope: spec.Rope, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of all positions that occur: [P, dim] each."""
+        table = self.rope_tables.setdefault(rope, RopeTable(rope))
+        return table.upto(self.where.end, dtype=like.dtype, device=like.device)
+
+
+class RMSNorm(nn.Module):
+    """`weight · x / rms(x)`, statistics in fp32 (Zhang & Sennrich 2019)."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kernels.rms_norm(x, self.weight, self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's layer norm, without its initialisation."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: see `Linear.reset_parameters`."""
+
+
+def norm(given: spec.Norm | None, width: int) -> nn.Module | None:
+    """The module of a norm's spec."""
+    if given is None:
+        return None
+    return RMSNorm(width, given.eps) if given.kind == "rms" else LayerNorm(width, eps=given.eps)
+
+
+class Attention(nn.Module):
+    """Self-attention: x [N, D] → [N, D]."""
+
+    def __init__(self, given: spec.Attention, width: int):
+        super().__init__()
+        self.spec = given
+        self.widths = (given.heads * given.head_dim, *(given.kv_heads * given.head_dim,) * 2)
+        if given.together:
+            self.qkv = Linear(width, sum(self.widths), bias=given.bias)
+        else:
+            self.q, self.k, self.v = (Linear(width, out, bias=given.bias) for out in self.widths)
+        self.o = Linear(self.widths[0], width, bias=given.out_bias)
+        self.groups = self._groups()
+        scale = given.head_dim**-0.5 if given.scale is None else given.scale
+        self.rules = {
+            training: Rule(given.causal, scale, given.dropout if training else 0.0) for training in (False, True)
+        }
+
+    def _groups(self) -> tuple[Group, ...]:
+        return () if self.spec.together else (Group(self, ("q", "k", "v")),)
+
+    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        parts = self.qkv(x).split(self.widths, dim=-1) if self.spec.together else self.groups[0].parts(x)
+        q, k, v = (part.unflatten(-1, (-1, self.spec.head_dim)) for part in parts)  # [N, H, d], [N, Hkv, d] twice
+        if self.spec.rope is not None:
+            cos, sin = context.rope(self.spec.rope, x)
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        keys = Packed(k, v, context.where.lengths, context.where.offsets)
+        if context.cache is not None:
+            fresh = not context.cache.lengths  # the first call attends to what it brings, and keeps its gradient
+            stored = context.cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
+            keys = keys if fresh else stored
+        return self.answer(q, keys, context, context.trace.attentions)
+
+    def answer(self, q: Tensor, keys, context: Context, seen: list[Tensor] | None) -> Tensor:
+        """Attend and project back: q [N, H, d] → [N, D]."""
+        probabilities: list[Tensor] | None = None if seen is None else []
+        query = Query(
+            q,
+            keys,
+            self.rules[self.training],
+            context.where,
+            bias=context.relative if self.spec.biased else None,
+            probabilities=probabilities,
+        )
+        mixed = attend(query, "plain" if seen is not None else context.backend)
+        if seen is not None:
+            assert probabilities is not None
+            seen.append(_pad_probabilities(probabilities, query.runs(), context.where.lengths))
+        return self.o(mixed.reshape(-1, self.widths[0]))
+
+
+class CrossAttention(Attention):
+    """Attention over the encoder's states, whose keys and values are computed once per source."""
+
+    def _groups(self) -> tuple[Group, ...]:
+        return (Group(self, ("k", "v")),)
+
+    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        q = self.q(x).unflatten(-1, (-1, self.spec.head_dim))
+        keys = None if context.cache is None else context.cache.cross(depth)
+        if keys is None:
+            assert context.source is not None
+            source = context.source.where
+            parts = self.groups[0].parts(context.source.states)
+            k, v = (part.unflatten(-1, (-1, self.spec.head_dim)) for part in parts)
+            keys = Packed(k, v, source.lengths, source.offsets)
+            if context.cache is not None:
+                context.cache.write_cross(depth, Packed(k.detach(), v.detach(), source.lengths, source.offsets))
+        return self.answer(q, keys, context, context.trace.cross_attentions)
+
+
+class MLP(nn.Module):
+    """x [N, D] → [N, D]."""
+
+    def __init__(self, given: spec.MLP, width: int):
+        super().__init__()
+        self.act = ACTIVATIONS[given.act]
+        self.gated, self.dropout = given.gated, given.dropout
+        self.swiglu = given.gated and given.act == "silu"
+        if given.gated:
+            self.gate = Linear(width, given.width, bias=given.bias)
+        self.up = Linear(width, given.width, bias=given.bias)
+        self.down = Linear(given.width, width, bias=given.bias)
+        self.groups = (Group(self, ("gate", "up")),) if given.gated else ()
+
+    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        if self.swiglu and (both := self.groups[0].whole(x)) is not None:
+            x = kernels.swiglu(both)
+        elif self.gated:
+            gate, up = self.groups[0].parts(x)
+            x = self.act(gate) * up
+        else:
+            x = self.act(self.up(x))
+        return self.down(F.dropout(x, self.dropout, self.training) if self.training else x)
+
+
+class Step(nn.Module):
+    """One residual step: `x → out(x + dropout(post(op(pre(x)))))`."""
+
+    def __init__(self, given: spec.Step, width: int, attention: type[Attention] = Attention):
+        super().__init__()
+        self.pre, self.post, self.out = norm(given.pre, width), norm(given.post, width), norm(given.out, width)
+        self.op = attention(given.op, width) if isinstance(given.op, spec.Attention) else MLP(given.op, width)
+        self.dropout = given.dropout
+
+    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        y = self.op(x if self.pre is None else self.pre(x), context, depth)
+        if self.post is not None:
+            y = self.post(y)
+        if self.training:
+            y = F.dropout(y, self.dropout)
+        x = x + y
+        return x if self.out is None else self.out(x)
+
+
+class Layer(nn.Module):
+    """Attention, cross-attention where there is a source, MLP."""
+
+    def __init__(self, given: spec.Layer, width: int):
+        super().__init__()
+        self.attn = Step(given.attn, width)
+        self.cross = Step(given.cross, width, CrossAttention) if given.cross else None
+        self.mlp = Step(given.mlp, width)
+
+    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        x = self.attn(x, context, depth)
+        if self.cross is not None and (context.source is not None or context.cache is not None):
+            x = self.cross(x, context, depth)
+        return self.mlp(x, context, depth)
+
+
+class Embed(nn.Module):
+    """Token ids [N] (or vectors [N, D]), positions and types → [N, D]."""
+
+    def __init__(self, given: spec.Embed, width: int):
+        super().__init__()
+        self.spec = given
+        self.tokens = nn.Embedding(given.vocab, width, device="meta")
+        self.tokens.weight = nn.Parameter(torch.empty(given.vocab, width))
+        self.positions = _table(given.positions, width)
+        self.types = _table(given.types, width)
+        self.norm = norm(given.norm, width)
+
+    def forward(self, ids: Tensor | None, where: Where, *, vectors: Tensor | None = None, types: Tensor | None = None):
+        x = self.tokens(ids) if vectors is None else vectors
+        if self.types is not None:
+            x = x + (self.types.weight[0] if types is None else self.types(types))
+        elif types is not None:  # GPT-2 looks its types up among its tokens
+            x = x + self.tokens(types)
+        if self.positions is not None:
+            if where.end > self.spec.positions:
+                raise LengthError(
+                    f"the input reaches position {where.end - 1}, and the model knows the {self.spec.positions} "
+                    f"positions 0…{self.spec.positions - 1}: shorten the text, or call the tokenizer (or the pipeline) "
+                    f"with truncation=True, max_length={self.spec.positions}"
+                )
+            x = x + self.positions(where.positions)
+        if self.norm is not None:
+            x = self.norm(x)
+        return F.dropout(x, self.spec.dropout) if self.training else x
+
+
+class Stack(nn.Module):
+    """Layers over a residual stream, with the norm after them."""
+
+    def __init__(self, given: spec.Stack):
+        super().__init__()
+        self.spec = given
+        self.embed = Embed(given.embed, given.width) if given.embed else None
+        self.layers = nn.ModuleList(Layer(layer, given.width) for layer in given.layers)
+        self.relative = Relative(given.relative) if given.relative else None
+        self.norm = norm(given.norm, given.width)
+        self.checkpointing = False
+        self._ropes: dict[spec.Rope, RopeTable] = {}
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Embedded tokens [N, D] → states [N, D]."""
+        context.rope_tables, context.relative = self._ropes, self.relative
+        hidden = context.trace.hidden
+        for depth, index in enumerate(self.spec.depths):
+            if hidden is not None:
+                hidden.append(x)
+            layer = self.layers[index]
+            if self.checkpointing and self.training and torch.is_grad_enabled():
+                x = checkpoint(layer, x, context, depth, use_reentrant=False)  # type: ignore[assignment]
+            else:
+                x = layer(x, context, depth)
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.training and self.spec.norm_dropout:
+            x = F.dropout(x, self.spec.norm_dropout)
+        if hidden is not None:
+            hidden.append(x)
+        return x
+
+
+def groups(module: nn.Module) -> list[Group]:
+    """Every group of sibling linears below `module`."""
+    return [group for child in module.modules() for group in getattr(child, "groups", ())]
+
+
+def join_groups(module: nn.Module) -> None:
+    """Lay out every group of sibling linears below `module` for one product each."""
+    for group in groups(module):
+        if not group.joined():
+            group.join()
+
+
+def _table(rows: int, width: int) -> nn.Embedding | None:
+    if not rows:
+        return None
+    table = nn.Embedding(rows, width, device="meta")
+    table.weight = nn.Parameter(torch.empty(rows, width))
+    return table
+
+
+def _pad_probabilities(parts: list[Tensor], runs: list[tuple[int, int]], lengths: tuple[int, ...]) -> Tensor:
+    """Weights per run, [G, H, Lq, Lk] each → [B, H, longest Lq, longest Lk], zeros elsewhere."""
+    heads, new, every = parts[0].shape[1], max(p.shape[2] for p in parts), max(p.shape[3] for p in parts)
+    whole = parts[0].new_zeros(len(lengths), heads, new, every)
+    for part, (first, end) in zip(parts, runs, strict=True):
+        whole[first:end, :, : part.shape[2], : part.shape[3]] = part
+    return whole
+
+
+__all__ = ["Context", "Packing", "Source", "Stack", "Trace", "groups", "join_groups"]

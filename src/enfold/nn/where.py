@@ -1,0 +1,117 @@
+"""Where each token sits: the core's only notion of a batch.
+
+    padded  [B, T]      a b c . .        packed  [N]      a b c d e f g h
+                        d e . . .                positions 0 1 2 0 1 0 1 2
+                        f g h . .                lengths   3     2   3
+
+A padded batch with a mask is packed on entry and unpacked on exit, so no matrix product is spent on padding.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from enfold.base.errors import ArgumentError
+
+
+@dataclass
+class Where:
+    """The places of N packed tokens.
+
+    Attributes:
+        lengths: new tokens of each sequence, in the order of packing; they sum to N.
+        positions: [N] int64, the position that embeddings, rotary angles and relative biases see.
+        end: one more than the largest position; read off `positions` unless the caller knows it.
+        past: tokens of each sequence that a cache already holds, counted like `lengths`.
+        memo: values computed once per forward pass and shared by all layers (rotary tables, biases).
+    """
+
+    lengths: tuple[int, ...]
+    positions: Tensor
+    end: int = -1
+    past: tuple[int, ...] | None = None
+    memo: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.end < 0:
+            self.end = int(self.positions.max()) + 1 if self.positions.numel() else 0
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Start of each sequence among the packed tokens, and N at the end."""
+        return (0, *accumulate(self.lengths))
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int]]:
+        """Neighbouring sequences of equal new length and equal past, as half-open ranges: one attention call each."""
+        past = self.past or (0,) * len(self.lengths)
+        shapes = list(zip(self.lengths, past, strict=True))
+        edges = [0, *(i for i in range(1, len(shapes)) if shapes[i] != shapes[i - 1]), len(shapes)]
+        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+
+    @property
+    def decoding(self) -> bool:
+        """Whether every sequence brings exactly one new token."""
+        return len(self.lengths) == self.positions.shape[0]
+
+    @property
+    def last(self) -> Tensor:
+        """[B] int64: the packed index of each sequence's last new token."""
+        return torch.tensor(self.offsets[1:], device=self.positions.device) - 1
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The map between a padded [B, T] batch and its packed [N] tokens.
+
+    Attributes:
+        shape: (B, T).
+        lengths: real tokens of each row.
+        index: [N] flat indices into B·T, or None when nothing is padding (then packing is a reshape).
+    """
+
+    shape: tuple[int, int]
+    lengths: tuple[int, ...]
+    index: Tensor | None
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], mask: Tensor | None) -> "Packing":
+        """From an attention mask [B, T] (nonzero = token), or None for no padding.
+
+        Raises:
+            ArgumentError: a mask of another shape.
+        """
+        rows, columns = shape
+        if mask is None:
+            return cls(shape, (columns,) * rows, None)
+        if mask.ndim != 2 or tuple(mask.shape) != (rows, columns):
+            raise ArgumentError(
+                f"attention_mask has shape {tuple(mask.shape)}; expected {(rows, columns)}, one entry per token. "
+                "Masks over pairs of tokens (3 or 4 dimensions) are not accepted."
+            )
+        kept = mask != 0
+        if bool(kept.all()):
+            return cls(shape, (columns,) * rows, None)
+        return cls(shape, tuple(kept.sum(1).tolist()), kept.reshape(-1).nonzero().squeeze(1))
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[B, T, …] → [N, …]."""
+        flat = padded.reshape(self.shape[0] * self.shape[1], *padded.shape[2:])
+        return flat if self.index is None else flat.index_select(0, self.index)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """[N, …] → [B, T, …], zeros where there is padding."""
+        rest = packed.shape[1:]
+        if self.index is None:
+            return packed.reshape(*self.shape, *rest)
+        flat = packed.new_zeros(self.shape[0] * self.shape[1], *rest)
+        return flat.index_copy(0, self.index, packed).reshape(*self.shape, *rest)
+
+    def columns(self, device: torch.device | str | None = None) -> Tensor:
+        """[N] int64: the column of each packed token in its padded row, the default position."""
+        rows, columns = self.shape
+        every = torch.arange(columns, device=device).expand(rows, columns)
+        return self.pack(every)
