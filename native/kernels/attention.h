@@ -48,7 +48,7 @@ inline void score(const Queries &q, const T *k, int64_t k_slot, int count, int64
         const V query = load(q.row[g] + c);
         for (int i = 0; i < 4; ++i) total[g][i] = fma(query, load_n(key[i] + c, int(d - c)), total[g][i]);
       }
-    for (int g = 0; g < G; ++g) sum4(total[g][0], total[g][1], total[g][2], total[g][3], scores[g] + j);
+    for (int g = 0; g < G; ++g) store4(scores[g] + j, sum4(total[g][0], total[g][1], total[g][2], total[g][3]));
   }
 }
 

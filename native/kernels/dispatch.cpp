@@ -1,9 +1,9 @@
+#include <atomic>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "kernels.h"
 
@@ -15,29 +15,35 @@ struct Level {
   bool runs;
 };
 
-const Table &choose() {
+// Best first.
+std::vector<Level> levels() {
 #ifdef ENFOLD_X86
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  const Level levels[] = {{&avx512_bf16_table, avx512 && __builtin_cpu_supports("avx512bf16")},
-                          {&avx512_table, avx512},
-                          {&avx2_table, avx2},
-                          {&baseline_table, true}};
+  return {{&avx512_bf16_table, avx512 && __builtin_cpu_supports("avx512bf16")},
+          {&avx512_table, avx512},
+          {&avx2_table, avx2},
+          {&baseline_table, true}};
 #else
-  const Level levels[] = {{&baseline_table, true}};
+  return {{&baseline_table, true}};
 #endif
-  const char *wanted = std::getenv("ENFOLD_CPU");
-  for (const Level &level : levels) {
-    if (wanted && *wanted && std::strcmp(wanted, level.table->name) != 0) continue;
-    if (level.runs) return *level.table;
-    if (wanted && *wanted)
-      throw std::runtime_error("ENFOLD_CPU=" + std::string(wanted) + ": this processor lacks those instructions.");
-  }
-  throw std::runtime_error("ENFOLD_CPU=" + std::string(wanted) +
-                           ": expected baseline, avx2, avx512 or avx512_bf16 (x86 only, but for baseline).");
 }
+
+const Table *choose(const std::string &wanted) {
+  std::string known;
+  for (const Level &level : levels()) {
+    if (wanted.empty() ? level.runs : wanted == level.table->name) {
+      if (level.runs) return level.table;
+      throw std::invalid_argument("this processor lacks the instructions of " + wanted);
+    }
+    known += known.empty() ? level.table->name : std::string(", ") + level.table->name;
+  }
+  throw std::invalid_argument("unknown instruction set '" + wanted + "': expected one of " + known);
+}
+
+std::atomic<const Table *> current{nullptr};
 
 struct Scratch {
   void *data = nullptr;
@@ -47,10 +53,9 @@ struct Scratch {
 
 }  // namespace
 
-const Table &table() {
-  static const Table &chosen = choose();
-  return chosen;
-}
+void use(const std::string &name) { current = choose(name); }
+
+const Table &table() { return *current.load(std::memory_order_relaxed); }
 
 void *scratch(size_t bytes) {
   thread_local Scratch own;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 // CPU kernels for small batches of rows. Each operation is one struct of pointers and sizes; a `Table` holds one build
 // of all operations, compiled for one instruction set, and `table()` is the best one that this processor runs.
@@ -10,6 +11,8 @@ namespace enfold::kernels {
 
 enum class Type : int { f32 = 0, bf16 = 1, f16 = 2 };
 
+enum class Activation : int { none = 0, silu = 1, gelu = 2, gelu_tanh = 3, relu = 4 };
+
 struct bf16 {
   uint16_t bits;
 };
@@ -17,7 +20,7 @@ struct f16 {
   uint16_t bits;
 };
 
-// out [M, N] = x [M, K] · weight [N, K]ᵀ + bias [N], products summed in fp32 and rounded once.
+// out [M, N] = act(x [M, K] · weight [N, K]ᵀ + bias [N]), products summed in fp32.
 struct Linear {
   const void *x;
   int64_t x_row;
@@ -25,6 +28,7 @@ struct Linear {
   const void *bias;  // may be null
   void *out;
   int64_t M, N, K;
+  Activation activation;
   Type type;
   int threads;
 };
@@ -73,8 +77,6 @@ struct Norm {
   Type type;
   int threads;
 };
-
-enum class Activation : int { silu = 0, gelu = 1, gelu_tanh = 2 };
 
 // out [M, F] = act(x[:, :F]) · x[:, F:]
 struct Gated {
@@ -125,7 +127,8 @@ extern const Table avx512_table;
 extern const Table avx512_bf16_table;
 #endif
 
-// The best table for this processor, or the one that ENFOLD_CPU names.
+// Choose the table of that name, or the best that this processor runs for an empty one; throws std::invalid_argument.
+void use(const std::string &name);
 const Table &table();
 
 // The calling thread's own memory, 64-byte aligned, kept between calls and grown on demand.

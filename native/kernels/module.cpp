@@ -1,4 +1,5 @@
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
 
 #include "kernels.h"
 
@@ -29,8 +30,8 @@ int64_t outside(const int64_t *values, int64_t count, int64_t limit) {
 }
 
 void linear(uintptr_t x, int64_t x_row, uintptr_t weight, uintptr_t bias, uintptr_t out, int64_t M, int64_t N, int64_t K,
-            int type, int threads) {
-  const Linear a{at<void>(x), x_row, at<void>(weight), at<void>(bias), at<void>(out), M, N, K, Type(type), threads};
+            int activation, int type, int threads) {
+  const Linear a{at<void>(x), x_row, at<void>(weight), at<void>(bias), at<void>(out), M, N, K, Activation(activation), Type(type), threads};
   unlocked(M * N * K, [&] { table().linear(a); });
 }
 
@@ -88,7 +89,9 @@ int rope_store(uintptr_t qkv, int64_t row, uintptr_t cos, int64_t cos_row, uintp
 
 NB_MODULE(_kernels, m) {
   m.doc() = "CPU kernels for small batches of rows; enfold.nn.kernels is their face.";
+  use("");
   m.def("level", [] { return table().name; }, "The instruction set in use.");
+  m.def("use", use, "Choose an instruction set by name; the best that runs here for an empty one.");
   m.def("linear", linear);
   m.def("attend_decode", attend_decode);
   m.def("rms_norm", norm<&Table::rms_norm>);

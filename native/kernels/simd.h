@@ -276,22 +276,34 @@ inline V where_less(V a, V b, V yes, V no) { return {a.v < b.v ? yes.v : no.v}; 
 
 #endif
 
+// Four numbers, a quarter, half or whole vector.
 #if defined(__AVX2__)
-// The sums of four vectors' lanes, each in the same order as `sum`.
-inline void sum4(V a, V b, V c, V d, float *out) {
+using Four = __m128;
+// The sums of four vectors' lanes, each in the same order.
+inline Four sum4(V a, V b, V c, V d) {
   const __m256 abcd = _mm256_hadd_ps(_mm256_hadd_ps(halves(a), halves(b)), _mm256_hadd_ps(halves(c), halves(d)));
-  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1)));
+  return _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1));
+}
+inline void store4(float *p, Four x) { _mm_storeu_ps(p, x); }
+#if defined(__AVX512F__)
+inline V join(const Four *x) {
+  const __m256 low = _mm256_set_m128(x[1], x[0]), high = _mm256_set_m128(x[3], x[2]);
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1)};
 }
 #else
-inline void sum4(V a, V b, V c, V d, float *out) {
-  const V rows[4] = {a, b, c, d};
-  for (int i = 0; i < 4; ++i) out[i] = (rows[i].v[0] + rows[i].v[1]) + (rows[i].v[2] + rows[i].v[3]);
-}
+inline V join(const Four *x) { return {_mm256_set_m128(x[1], x[0])}; }
+#endif
+#else
+using Four = Lanes;
+inline float sum_lanes(V x) { return (x.v[0] + x.v[1]) + (x.v[2] + x.v[3]); }
+inline Four sum4(V a, V b, V c, V d) { return Lanes{sum_lanes(a), sum_lanes(b), sum_lanes(c), sum_lanes(d)}; }
+inline void store4(float *p, Four x) { std::memcpy(p, &x, sizeof x); }
+inline V join(const Four *x) { return {*x}; }
 #endif
 
 inline float sum(V x) {
   float out[4];
-  sum4(x, x, x, x, out);
+  store4(out, sum4(x, x, x, x));
   return out[0];
 }
 inline float largest(V x) {

@@ -1,6 +1,18 @@
 def level() -> str: ...
+def use(name: str, /) -> None: ...
 def linear(
-    x: int, x_row: int, weight: int, bias: int, out: int, M: int, N: int, K: int, type: int, threads: int, /
+    x: int,
+    x_row: int,
+    weight: int,
+    bias: int,
+    out: int,
+    M: int,
+    N: int,
+    K: int,
+    activation: int,
+    type: int,
+    threads: int,
+    /,
 ) -> None: ...
 def attend_decode(
     q: int,

@@ -1,0 +1,538 @@
+"""Native CPU kernels for inference, as functions of tensors.
+
+Each function is a plain torch expression (written out in its docstring) that a native kernel computes when it can: CPU
+tensors of fp32, bf16 or fp16 with contiguous rows, nothing that needs gradients, and no tracing, compiling, autocasting
+or transforming under way. Otherwise torch computes it, with equal results up to rounding. `ENFOLD_KERNELS=0` turns the
+native kernels off, `ENFOLD_CPU` (baseline, avx2, avx512, avx512_bf16) picks the instruction set.
+"""
+
+import os
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._C._functorch import maybe_current_level as _transforming
+from torch.autograd import forward_ad
+from torch.nn import Parameter
+
+from enfold.base.errors import ArgumentError
+from enfold.nn import _kernels
+
+__all__ = ["attend_decode", "available", "gated", "layer_norm", "linear", "rms_norm", "rope_store", "swiglu", "use"]
+
+_types = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+_activations = {None: 0, "silu": 1, "gelu": 2, "gelu_tanh": 3, "relu": 4}
+
+# Rows up to which the native linear is at least as fast as torch's, measured by benchmarks/kernels.py.
+_always = 1 << 60
+_worthwhile = {
+    "avx512_bf16": {torch.float32: _always, torch.bfloat16: 64, torch.float16: _always},
+    "avx512": {torch.float32: _always, torch.bfloat16: 32, torch.float16: _always},
+    "avx2": {torch.float32: 16, torch.bfloat16: 16, torch.float16: 64},
+    "baseline": {torch.float32: 4, torch.bfloat16: 4, torch.float16: 4},
+}
+_rows: dict[torch.dtype, int] = {}
+_enabled = os.environ.get("ENFOLD_KERNELS", "1") != "0"
+
+# Looked up once: these checks run on every call, and a decoding step has hundreds.
+_grad_enabled = torch.is_grad_enabled
+_compiling = torch.compiler.is_compiling
+_tracing = torch._C._get_tracing_state
+_modes = torch._C._len_torch_dispatch_stack
+_autocast = torch._C._is_any_autocast_enabled
+_threads = torch.get_num_threads
+
+
+def available() -> str | None:
+    """The instruction set of the native kernels in use, or None when torch computes everything."""
+    return _kernels.level() if _enabled else None
+
+
+def use(level: str | None) -> None:
+    """Choose the kernels' instruction set for the whole process; None: the best that this processor runs.
+
+    Raises:
+        ArgumentError: a name that isn't known, or that this processor can't run.
+    """
+    try:
+        _kernels.use(level or "")
+    except ValueError as error:
+        raise ArgumentError(f"ENFOLD_CPU or use({level!r}): {error}") from None
+    _rows.update(_worthwhile[_kernels.level()])
+
+
+use(os.environ.get("ENFOLD_CPU"))
+
+
+def _native(*tensors: Tensor | None) -> bool:
+    """Whether a kernel may read these tensors' memory in place of torch."""
+    if (
+        not _enabled
+        or _compiling()
+        or _tracing() is not None
+        or _modes()
+        or _transforming() is not None
+        or forward_ad._current_level >= 0
+        or _autocast()
+    ):
+        return False
+    grad = _grad_enabled()
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        kind = type(tensor)
+        if (kind is not Tensor and kind is not Parameter) or not tensor.is_cpu or (grad and tensor.requires_grad):
+            return False
+    return True
+
+
+def _activate(x: Tensor, activation: str | None) -> Tensor:
+    match activation:
+        case None:
+            return x
+        case "silu":
+            return F.silu(x)
+        case "gelu":
+            return F.gelu(x)
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "relu":
+            return F.relu(x)
+    raise ArgumentError(f"unknown activation {activation!r}: expected one of {', '.join(map(repr, _activations))}")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+    """`activation(x @ weight.T + bias)`, products summed in fp32; a row's result doesn't depend on the other rows.
+
+    Args:
+        x: [M, K]; rows may be strided. Other shapes go to torch.
+        weight: [N, K].
+        bias: [N].
+        activation: "silu", "gelu", "gelu_tanh" or "relu".
+
+    Raises:
+        ArgumentError: unknown activation.
+    """
+    if x.dim() == 2:
+        M, K = x.shape
+        dtype = x.dtype
+        if _rows.get(dtype, 0) >= M and _native(x, weight, bias):
+            N, width = weight.shape
+            row, step = x.stride()
+            if (
+                width == K
+                and weight.dtype is dtype
+                and weight.is_contiguous()
+                and (step == 1 or K == 1)
+                and (bias is None or (bias.dtype is dtype and bias.numel() == N and bias.is_contiguous()))
+                and activation in _activations
+            ):
+                out = x.new_empty(M, N)
+                _kernels.linear(
+                    x.data_ptr(),
+                    row,
+                    weight.data_ptr(),
+                    0 if bias is None else bias.data_ptr(),
+                    out.data_ptr(),
+                    M,
+                    N,
+                    K,
+                    _activations[activation],
+                    _types[dtype],
+                    _threads(),
+                )
+                return out
+    return _activate(F.linear(x, weight, bias), activation)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float, residual: Tensor | None = None) -> Tensor:
+    """`weight * (x · rsqrt(mean(x²) + eps)).to(x.dtype)`, statistics in fp32, as LLaMA rounds it.
+
+    Args:
+        x: [M, D]. With `residual`, x is overwritten by `x + residual` first.
+        weight: [D].
+        eps: added to the mean of squares.
+        residual: [M, D].
+    """
+    out = _norm(True, x, weight, None, eps, residual)
+    if out is not None:
+        return out
+    if residual is not None:
+        x = x.add_(residual)
+    wide = x.float()
+    wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return weight * wide.to(x.dtype)
+
+
+def layer_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, residual: Tensor | None = None
+) -> Tensor:
+    """`F.layer_norm(x, (D,), weight, bias, eps)`.
+
+    Args:
+        x: [M, D]. With `residual`, x is overwritten by `x + residual` first.
+        weight, bias: [D].
+        eps: added to the variance.
+        residual: [M, D].
+    """
+    out = _norm(False, x, weight, bias, eps, residual)
+    if out is not None:
+        return out
+    if residual is not None:
+        x = x.add_(residual)
+    return F.layer_norm(x, (x.shape[-1],), weight, bias, eps)
+
+
+def _norm(
+    rms: bool, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, residual: Tensor | None
+) -> Tensor | None:
+    if x.dim() != 2 or x.dtype not in _types or not _native(x, weight, bias, residual):
+        return None
+    M, D = x.shape
+    dtype = x.dtype
+    if not x.is_contiguous() or D == 0:
+        return None
+    for vector in (weight, bias):
+        if vector is not None and not (vector.dtype is dtype and vector.numel() == D and vector.is_contiguous()):
+            return None
+    if residual is not None and not (
+        residual.dtype is dtype and residual.shape == x.shape and residual.is_contiguous()
+    ):
+        return None
+    out = torch.empty_like(x)
+    (_kernels.rms_norm if rms else _kernels.layer_norm)(
+        x.data_ptr(),
+        D,
+        0 if residual is None else residual.data_ptr(),
+        D,
+        0 if weight is None else weight.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        out.data_ptr(),
+        M,
+        D,
+        eps,
+        _types[dtype],
+        _threads(),
+    )
+    return out
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """`silu(gate) * up`, where `gate_up` [M, 2F] holds the gate in its first half."""
+    return gated(gate_up, "silu")
+
+
+def gated(gate_up: Tensor, activation: str) -> Tensor:
+    """`activation(gate) * up` → [M, F].
+
+    Args:
+        gate_up: [M, 2F], gate first.
+        activation: "silu", "gelu", "gelu_tanh" or "relu".
+
+    Raises:
+        ArgumentError: unknown activation, or a width that isn't even.
+    """
+    width = gate_up.shape[-1]
+    if width % 2:
+        raise ArgumentError(f"gate and up lie side by side in {width} columns: expected an even number")
+    if activation not in _activations:
+        _activate(gate_up, activation)
+    if gate_up.dim() == 2 and gate_up.dtype in _types and _native(gate_up):
+        M = gate_up.shape[0]
+        row, step = gate_up.stride()
+        if step == 1:
+            out = gate_up.new_empty(M, width // 2)
+            _kernels.gated(
+                gate_up.data_ptr(),
+                row,
+                out.data_ptr(),
+                M,
+                width // 2,
+                _activations[activation],
+                _types[gate_up.dtype],
+                _threads(),
+            )
+            return out
+    gate, up = gate_up.chunk(2, -1)
+    return _activate(gate, activation) * up
+
+
+def attend_decode(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Tensor,
+    scale: float,
+    *,
+    bias: Tensor | None = None,
+    starts: Tensor | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """Attention of one query a sequence over the first `lengths[b]` keys of its cache → [B, H, d].
+
+    `softmax(softcap(scale · q kᵀ) + bias) v` with fp32 sums and weights. A sequence that sees no key gets zeros.
+
+    Args:
+        q: [B, H, d]; H is a multiple of Hkv, neighbouring heads share keys.
+        k, v: [B, Hkv, capacity, d]; all but the last dimension may be strided.
+        lengths: int64 [B], on the CPU, each at most capacity.
+        scale: of the scores, usually d^-1/2.
+        bias: fp32 [H, ≥ longest] or [B, H, ≥ longest].
+        starts: int64 [B], first visible key of each sequence (a sliding window).
+        softcap: scores become `softcap · tanh(score / softcap)`.
+
+    Raises:
+        ArgumentError: shapes that don't fit, or a length beyond the cache (or the bias).
+    """
+    B, H, d = q.shape
+    Bk, Hkv, capacity, dk = k.shape
+    longest = capacity if bias is None or bias.shape[-1] > capacity else bias.shape[-1]
+    if Bk != B or dk != d or v.shape != k.shape or H % Hkv or len(lengths) != B:
+        raise ArgumentError(
+            f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)} and {len(lengths)} lengths don't fit: "
+            "expected [B, H, d], twice [B, Hkv, capacity, d] with H a multiple of Hkv, and B lengths"
+        )
+    dtype = q.dtype
+    if dtype in _types and d <= 256 and _native(q, k, v, lengths, bias, starts):
+        q_row, q_head, q_step = q.stride()
+        k_batch, k_head, k_slot, k_step = k.stride()
+        v_batch, v_head, v_slot, v_step = v.stride()
+        if (
+            k.dtype is dtype
+            and v.dtype is dtype
+            and ((q_step == 1 and k_step == 1 and v_step == 1) or d == 1)
+            and lengths.dtype is torch.int64
+            and lengths.is_contiguous()
+            and (starts is None or (starts.dtype is torch.int64 and starts.is_contiguous() and len(starts) == B))
+            and (bias is None or (bias.dtype is torch.float32 and bias.stride(-1) == 1 and bias.shape[-2] == H))
+        ):
+            out = q.new_empty(B, H, d)
+            bad = _kernels.attend_decode(
+                q.data_ptr(),
+                q_row,
+                q_head,
+                k.data_ptr(),
+                k_batch,
+                k_head,
+                k_slot,
+                v.data_ptr(),
+                v_batch,
+                v_head,
+                v_slot,
+                lengths.data_ptr(),
+                0 if starts is None else starts.data_ptr(),
+                0 if bias is None else bias.data_ptr(),
+                0 if bias is None or bias.dim() == 2 else bias.stride(0),
+                0 if bias is None else bias.stride(-2),
+                out.data_ptr(),
+                B,
+                H,
+                Hkv,
+                d,
+                longest,
+                scale,
+                softcap or 0.0,
+                _types[dtype],
+                _threads(),
+            )
+            if bad >= 0:
+                _refuse_lengths(lengths, starts, longest)
+            return out
+    return _attend_decode(q, k, v, lengths, scale, bias, starts, softcap, longest)
+
+
+def _refuse_lengths(lengths: Tensor, starts: Tensor | None, longest: int) -> None:
+    given = f"lengths {lengths.tolist()}" + ("" if starts is None else f" and starts {starts.tolist()}")
+    raise ArgumentError(f"{given} leave the {longest} keys that the cache (and the bias) hold: expected 0 … {longest}")
+
+
+def _attend_decode(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Tensor,
+    scale: float,
+    bias: Tensor | None,
+    starts: Tensor | None,
+    softcap: float | None,
+    longest: int,
+) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    key = torch.arange(longest, device=q.device)
+    seen = key < lengths[:, None]  # [B, longest]
+    if starts is not None:
+        seen = seen & (key >= starts[:, None])
+    k = k[:, :, :longest].repeat_interleave(group, 1).float()
+    v = v[:, :, :longest].repeat_interleave(group, 1).float()
+    scores = torch.einsum("bhd,bhkd->bhk", q.float(), k) * scale
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    if bias is not None:
+        scores = scores + bias[..., :longest]
+    scores = scores.masked_fill(~seen[:, None], float("-inf"))
+    # Rows that see nothing are all -inf: their softmax is NaN, their answer zero.
+    weights = scores.softmax(-1).masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
+    # What the cache holds beyond a sequence's keys was never written, and 0 · NaN would be NaN.
+    v = v.masked_fill(~seen[:, None, :, None], 0.0)
+    return torch.einsum("bhk,bhkd->bhd", weights, v).to(q.dtype)
+
+
+def rope_store(
+    qkv: Tensor,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    slots: Tensor,
+    *,
+    positions: Tensor | None = None,
+    sequences: Tensor | None = None,
+) -> Tensor:
+    """Split rows of a fused projection, rotate q and k, write k and v into the cache; returns q [M, H, d].
+
+    The rotation is `x · cos + rotate_half(x) · sin` over the first R elements of each head, where `rotate_half` turns
+    (a, b), the halves of those R, into (-b, a). cos and sin are rounded to qkv's dtype first, and so are both products
+    and their sum, as separate torch operations would round them.
+
+    Args:
+        qkv: [M, (H + 2 · Hkv) · d], heads of q, then of k, then of v. H follows from the width.
+        cos, sin: [P, R] in fp32 or qkv's dtype; None: nothing is rotated.
+        k_cache, v_cache: [B, Hkv, capacity, d]; all but the last dimension may be strided. Written in place.
+        slots: int64 [M], where in its sequence's cache each row is kept.
+        positions: int64 [M], each row's row of cos and sin; None: row m takes row m.
+        sequences: int64 [M], each row's place in the batch; None: row m belongs to sequence m.
+
+    Raises:
+        ArgumentError: shapes that don't fit, or a slot, position or sequence out of range. Nothing is written then.
+    """
+    M, width = qkv.shape
+    B, Hkv, capacity, d = k_cache.shape
+    H = width // d - 2 * Hkv
+    R = 0 if cos is None else cos.shape[1]
+    P = 0 if cos is None else cos.shape[0]
+    if (
+        width % d
+        or H < 1
+        or v_cache.shape != k_cache.shape
+        or len(slots) != M
+        or (positions is None and cos is not None and P < M)
+        or (positions is not None and len(positions) != M)
+        or (sequences is None and B < M)
+        or (sequences is not None and len(sequences) != M)
+        or (cos is None) is not (sin is None)
+        or (cos is not None and sin is not None and (cos.shape != sin.shape or R % 2 or d < R))
+    ):
+        raise ArgumentError(
+            f"qkv {tuple(qkv.shape)}, caches {tuple(k_cache.shape)} and {tuple(v_cache.shape)}, cos and sin "
+            f"{None if cos is None else tuple(cos.shape)} and {None if sin is None else tuple(sin.shape)}, "
+            f"{len(slots)} slots don't fit: expected [M, (H + 2 · Hkv) · d], twice [B, Hkv, capacity, d], twice [P, R] "
+            "with an even R ≤ d, and M slots (positions, sequences)"
+        )
+    dtype = qkv.dtype
+    if dtype in _types and _native(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences):
+        row, step = qkv.stride()
+        k_batch, k_head, k_slot, k_step = k_cache.stride()
+        v_batch, v_head, v_slot, v_step = v_cache.stride()
+        if (
+            k_cache.dtype is dtype
+            and v_cache.dtype is dtype
+            and ((step == 1 and k_step == 1 and v_step == 1) or d == 1)
+            and slots.dtype is torch.int64
+            and slots.is_contiguous()
+            and (positions is None or (positions.dtype is torch.int64 and positions.is_contiguous()))
+            and (sequences is None or (sequences.dtype is torch.int64 and sequences.is_contiguous()))
+            and (
+                cos is None
+                or sin is None
+                or (
+                    cos.dtype is sin.dtype
+                    and (cos.dtype is dtype or cos.dtype is torch.float32)
+                    and cos.is_contiguous()
+                    and sin.is_contiguous()
+                )
+            )
+        ):
+            q = qkv.new_empty(M, H, d)
+            bad = _kernels.rope_store(
+                qkv.data_ptr(),
+                row,
+                0 if cos is None else cos.data_ptr(),
+                R,
+                0 if sin is None else sin.data_ptr(),
+                R,
+                cos is not None and cos.dtype is torch.float32,
+                0 if positions is None else positions.data_ptr(),
+                slots.data_ptr(),
+                0 if sequences is None else sequences.data_ptr(),
+                q.data_ptr(),
+                k_cache.data_ptr(),
+                k_batch,
+                k_head,
+                k_slot,
+                v_cache.data_ptr(),
+                v_batch,
+                v_head,
+                v_slot,
+                M,
+                H,
+                Hkv,
+                d,
+                R,
+                P,
+                capacity,
+                B,
+                _types[dtype],
+                _threads(),
+            )
+            if bad:
+                _refuse_rows(positions, slots, sequences, P, capacity, B)
+            return q
+    return _rope_store(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences)
+
+
+def _refuse_rows(
+    positions: Tensor | None, slots: Tensor, sequences: Tensor | None, P: int, capacity: int, B: int
+) -> None:
+    for name, index, limit in (
+        ("position", positions, P),
+        ("slot", slots, capacity),
+        ("sequence", sequences, B),
+    ):
+        if index is not None and index.numel() and (index.min() < 0 or index.max() >= limit):
+            raise ArgumentError(
+                f"a {name} in {index.min().item()} … {index.max().item()}: expected 0 … {limit - 1}; "
+                "give the cache or the rotary table more room"
+            )
+
+
+def _rope_store(
+    qkv: Tensor,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    slots: Tensor,
+    positions: Tensor | None,
+    sequences: Tensor | None,
+) -> Tensor:
+    M = qkv.shape[0]
+    B, Hkv, capacity, d = k_cache.shape
+    _refuse_rows(positions if cos is not None else None, slots, sequences, 0 if cos is None else len(cos), capacity, B)
+    H = qkv.shape[1] // d - 2 * Hkv
+    q, k, v = qkv.view(M, -1, d).split([H, Hkv, Hkv], 1)
+    if cos is not None and sin is not None:
+        rows = torch.arange(M, device=qkv.device) if positions is None else positions
+        cos, sin = cos[rows, None].to(qkv.dtype), sin[rows, None].to(qkv.dtype)
+        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+    batch = torch.arange(M, device=qkv.device) if sequences is None else sequences
+    k_cache[batch, :, slots] = k.to(k_cache.dtype)
+    v_cache[batch, :, slots] = v.to(v_cache.dtype)
+    return q.contiguous()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    R = cos.shape[-1]
+    turned, rest = x[..., :R], x[..., R:]
+    a, b = turned.chunk(2, -1)
+    turned = turned * cos + torch.cat([-b, a], -1) * sin
+    return torch.cat([turned, rest], -1)
