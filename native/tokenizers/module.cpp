@@ -1,3 +1,27 @@
-#include <nanobind/nanobind.h>
+#include "binding.hpp"
 
-NB_MODULE(_engine, m) { m.doc() = "The tokenizer engine."; }
+NB_MODULE(_engine, m) {
+  namespace nb = nanobind;
+  using namespace enfold::tok;
+  m.doc() = "The tokenizer engine.";
+  nb::register_exception_translator(
+      [](const std::exception_ptr& thrown, void*) {
+        const auto raise = [](const char* name, const char* message) {
+          const nb::object type = nb::module_::import_("enfold.base.errors").attr(name);
+          PyErr_SetString(type.ptr(), message);
+        };
+        try {
+          std::rethrow_exception(thrown);
+        } catch (const Error& error) {
+          raise("TokenizerError", error.what());
+        } catch (const NotBuilt& error) {
+          raise("NotBuiltError", error.what());
+        } catch (const LoneSurrogate&) {
+          PyErr_SetString(PyExc_TypeError, "text should be a str without lone surrogates (it has no UTF-8 form)");
+        }
+      },
+      nullptr);
+  bind_encoding(m);
+  bind_batch(m);
+  bind_tokenizer(m);
+}

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "models.hpp"
+#include "normalizers.hpp"
+
+namespace enfold::tok {
+
+struct AddedToken {
+  std::string content;
+  bool single_word = false, lstrip = false, rstrip = false, normalized = true, special = false;
+  friend bool operator==(const AddedToken&, const AddedToken&) = default;
+};
+
+AddedToken read_added_token(json::Value spec);
+std::string dump_added_token(const AddedToken& token, Id id);
+
+// A stretch of text: an added token (id) or what lies between two of them (kNoId).
+struct Section {
+  Id id;
+  std::uint32_t begin, end;
+};
+
+// Leftmost-longest search for a set of strings.
+class Finder {
+ public:
+  void add(std::string_view key, Id id);
+  bool empty() const { return trie_.empty(); }
+  // The next match at or after `from`; false if there is none.
+  bool next(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end, Id& id) const;
+
+ private:
+  Trie trie_;
+  std::array<bool, 256> starts_{};
+  std::string only_start_;  // the first byte, when all keys share it: memchr finds the candidates
+};
+
+// Tokens that were put on top of the model's vocabulary.
+class AddedTokens {
+ public:
+  // Returns how many were new.
+  std::size_t add(const std::vector<AddedToken>& tokens, const Model& model, const Normalizer* normalizer);
+
+  Id find(std::string_view token, const Model& model) const;
+  const AddedToken* by_id(Id id) const;
+  bool is_special(std::string_view token) const { return special_.contains(std::string(token)); }
+  const std::unordered_map<std::string, Id>& ids() const { return ids_; }
+  const std::unordered_map<Id, AddedToken>& tokens() const { return tokens_; }
+  Id id_limit() const { return id_limit_; }
+
+  // The sections of a text under the tokens that match the raw (or the normalised) text.
+  void split(std::string_view text, bool normalized, bool keep_special, std::vector<Section>& out) const;
+  bool any(bool normalized) const { return !(normalized ? normalized_ : raw_).empty(); }
+
+ private:
+  void refresh(const Normalizer* normalizer);
+
+  std::unordered_map<std::string, Id> ids_;
+  std::unordered_map<Id, AddedToken> tokens_;
+  std::unordered_set<std::string> special_;
+  std::vector<AddedToken> given_special_, given_plain_;
+  Finder raw_, normalized_;
+  Id id_limit_ = 0;
+};
+
+}  // namespace enfold::tok

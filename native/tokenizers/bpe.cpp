@@ -1,0 +1,280 @@
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <queue>
+#include <random>
+
+#include "models.hpp"
+#include "unicode.hpp"
+
+namespace enfold::tok {
+
+std::string dump_vocabulary(const Vocabulary& vocab);
+
+namespace {
+
+constexpr std::size_t kShort = 48;  // symbols up to which scanning for the lowest rank beats a heap
+
+std::optional<std::string> optional_text(json::Value spec, const char* key) {
+  if (spec[key].is_null()) return std::nullopt;
+  return spec.text(key, "model");
+}
+
+}  // namespace
+
+Bpe::Bpe(json::Value spec)
+    : unk_token_(optional_text(spec, "unk_token")),
+      prefix_(optional_text(spec, "continuing_subword_prefix")),
+      suffix_(optional_text(spec, "end_of_word_suffix")),
+      fuse_unk_(spec.flag("fuse_unk", false, "model.fuse_unk")),
+      byte_fallback_(spec.flag("byte_fallback", false, "model.byte_fallback")),
+      ignore_merges_(spec.flag("ignore_merges", false, "model.ignore_merges")) {
+  if (const auto dropout = spec["dropout"]; !dropout.is_null()) {
+    dropout_ = dropout.number("model.dropout");
+    if (!(*dropout_ >= 0 && *dropout_ <= 1)) throw Error("model.dropout should lie between 0 and 1");
+  }
+  if (prefix_ && prefix_->empty()) prefix_.reset();
+  if (suffix_ && suffix_->empty()) suffix_.reset();
+  const auto tokens = spec.need("vocab", "model");
+  vocab.reserve(tokens.size(), tokens.size() * 8);
+  tokens.each_member("model.vocab", [&](std::string_view token, json::Value id) {
+    vocab.add(token, id.integer("an id in model.vocab"));
+  });
+  read_merges(spec.need("merges", "model"));
+  if (unk_token_) {
+    if (const Id id = vocab.find(*unk_token_); id != kNoId) unk_ = id;
+  }
+  if (byte_fallback_) {
+    bytes_.emplace();
+    for (unsigned b = 0; b < 256; ++b) {
+      char name[8];
+      std::snprintf(name, sizeof name, "<0x%02X>", b);
+      (*bytes_)[b] = vocab.find(name);
+    }
+  }
+  for (unsigned b = 0; b < 128; ++b) {
+    const char c = static_cast<char>(b);
+    ascii_[b] = vocab.find({&c, 1});
+  }
+}
+
+void Bpe::read_merges(json::Value merges) {
+  const std::size_t slots = std::bit_ceil(std::max<std::size_t>(merges.size() * 3 / 2, 8));
+  merges_.assign(slots, Merge{0, kNever, 0});
+  mask_ = slots - 1;
+  shift_ = 64 - std::countr_zero(slots);
+  std::string joined;
+  std::uint32_t rank = 0;
+  const std::size_t strip = prefix_ ? prefix_->size() : 0;
+  merges.each_item("model.merges", [&](json::Value item) {
+    std::string_view a, b;
+    if (item.is(json::Kind::array)) {
+      if (item.size() != 2) throw Error("merge " + std::to_string(rank) + " should name two tokens");
+      bool first = true;
+      item.each_item("a merge", [&](json::Value part) {
+        (first ? a : b) = part.string("a part of a merge");
+        first = false;
+      });
+    } else {
+      const std::string_view line = item.string("a merge");
+      const std::size_t space = line.find(' ');
+      if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
+        throw Error("merge " + std::to_string(rank) + " should be two tokens with one space between, got '" +
+                    std::string(line) + "'");
+      }
+      a = line.substr(0, space);
+      b = line.substr(space + 1);
+    }
+    const Id left = vocab.find(a), right = vocab.find(b);
+    if (b.size() < strip) throw Error("the right side of merge " + std::to_string(rank) + " lacks the prefix");
+    joined.assign(a).append(b.substr(strip));
+    const Id made = vocab.find(joined);
+    if (left == kNoId || right == kNoId || made == kNoId) {
+      throw Error("merge " + std::to_string(rank) + " uses '" + std::string(left == kNoId ? a : right == kNoId ? b : joined) +
+                  "', which is not in the vocabulary");
+    }
+    const std::uint64_t pair = pair_of(left, right);
+    std::size_t i = place(pair);
+    while (merges_[i].rank != kNever && merges_[i].pair != pair) i = (i + 1) & mask_;
+    merges_[i] = {pair, rank++, made};
+  });
+}
+
+void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {
+  std::string changed;
+  std::optional<Symbol> unknown;
+  for (std::size_t i = 0; i < word.size();) {
+    const std::size_t n = unicode::length(static_cast<unsigned char>(word[i]));
+    const auto size = static_cast<std::uint32_t>(n);
+    std::string_view text = word.substr(i, n);
+    const bool prefixed = prefix_ && i > 0, suffixed = suffix_ && i + n == word.size();
+    if (prefixed || suffixed) {
+      changed.clear();
+      if (prefixed) changed += *prefix_;
+      changed += text;
+      if (suffixed) changed += *suffix_;
+      text = changed;
+    }
+    i += n;
+    const Id id = text.size() == 1 ? ascii_[static_cast<unsigned char>(text[0]) & 127] : vocab.find(text);
+    if (id != kNoId) {
+      if (unknown) out.push_back(*unknown), unknown.reset();
+      out.push_back({id, size});
+      continue;
+    }
+    if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char c) {
+          return (*bytes_)[static_cast<unsigned char>(c)] != kNoId;
+        })) {
+      for (const char c : text) out.push_back({(*bytes_)[static_cast<unsigned char>(c)], 1});
+      continue;
+    }
+    if (!unk_token_) continue;
+    if (!unk_) throw Error("a character is unknown, and the unknown token '" + *unk_token_ + "' is not in the vocabulary");
+    if (unknown && fuse_unk_) {
+      unknown->size += size;
+    } else {
+      if (unknown) out.push_back(*unknown);
+      unknown = Symbol{*unk_, size};
+    }
+  }
+  if (unknown) out.push_back(*unknown);
+}
+
+void Bpe::merge(std::vector<Symbol>& symbols) const {
+  if (symbols.size() < 2) return;
+  if (symbols.size() <= kShort && !(dropout_ && *dropout_ > 0) && !vocab.has_shared_ids()) return merge_short(symbols);
+  merge_long(symbols);
+}
+
+void Bpe::merge_short(std::vector<Symbol>& symbols) const {
+  std::uint32_t ranks[kShort];  // rank of the pair that starts at each symbol
+  Id made[kShort];
+  std::size_t n = symbols.size();
+  const auto look = [&](std::size_t i) {
+    const Merge* found = i + 1 < n ? find(symbols[i].id, symbols[i + 1].id) : nullptr;
+    ranks[i] = found ? found->rank : kNever;
+    made[i] = found ? found->id : kNoId;
+  };
+  for (std::size_t i = 0; i < n; ++i) look(i);
+  for (;;) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i + 1 < n; ++i) {
+      if (ranks[i] < ranks[best]) best = i;
+    }
+    if (n < 2 || ranks[best] == kNever) break;
+    symbols[best].id = made[best];
+    symbols[best].size += symbols[best + 1].size;
+    --n;
+    for (std::size_t i = best + 1; i < n; ++i) {
+      symbols[i] = symbols[i + 1];
+      ranks[i] = ranks[i + 1];
+      made[i] = made[i + 1];
+    }
+    look(best);
+    if (best) look(best - 1);
+  }
+  symbols.resize(n);
+}
+
+void Bpe::merge_long(std::vector<Symbol>& symbols) const {
+  struct Link {
+    std::int32_t previous, next;
+  };
+  struct Entry {
+    std::uint32_t rank, at;
+    Id id;
+    bool operator<(const Entry& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
+  };
+  const auto n = static_cast<std::int32_t>(symbols.size());
+  std::vector<Link> links(symbols.size());
+  std::vector<Entry> heap;
+  for (std::int32_t i = 0; i < n; ++i) {
+    links[static_cast<std::size_t>(i)] = {i - 1, i + 1 < n ? i + 1 : -1};
+    if (i + 1 >= n) break;
+    if (const Merge* found = find(symbols[static_cast<std::size_t>(i)].id, symbols[static_cast<std::size_t>(i) + 1].id)) {
+      heap.push_back({found->rank, static_cast<std::uint32_t>(i), found->id});
+    }
+  }
+  std::make_heap(heap.begin(), heap.end());
+  const auto push = [&](std::int32_t at) {
+    const auto i = static_cast<std::size_t>(at);
+    if (const Merge* found = find(symbols[i].id, symbols[static_cast<std::size_t>(links[i].next)].id)) {
+      heap.push_back({found->rank, static_cast<std::uint32_t>(at), found->id});
+      std::push_heap(heap.begin(), heap.end());
+    }
+  };
+  std::vector<Entry> skipped;
+  const double dropout = dropout_.value_or(0);
+  thread_local std::minstd_rand random{std::random_device{}()};
+  std::uniform_real_distribution<double> chance(0, 1);
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end());
+    const Entry top = heap.back();
+    heap.pop_back();
+    if (dropout > 0 && chance(random) < dropout) {
+      skipped.push_back(top);
+      continue;
+    }
+    for (const Entry& entry : skipped) {
+      heap.push_back(entry);
+      std::push_heap(heap.begin(), heap.end());
+    }
+    skipped.clear();
+    const std::size_t i = top.at;
+    if (symbols[i].size == 0 || links[i].next < 0) continue;
+    const auto right = static_cast<std::size_t>(links[i].next);
+    const Merge* current = find(symbols[i].id, symbols[right].id);
+    if (!current || current->id != top.id) continue;
+    symbols[i].id = top.id;
+    symbols[i].size += symbols[right].size;
+    symbols[right].size = 0;
+    links[i].next = links[right].next;
+    if (links[right].next >= 0) links[static_cast<std::size_t>(links[right].next)].previous = static_cast<std::int32_t>(i);
+    if (links[i].previous >= 0) push(links[i].previous);
+    if (links[i].next >= 0) push(static_cast<std::int32_t>(i));
+  }
+  std::erase_if(symbols, [](const Symbol& s) { return s.size == 0; });
+}
+
+void Bpe::tokenize(std::string_view word, std::vector<Piece>& out) const {
+  if (word.empty()) return;
+  if (ignore_merges_ && !(dropout_ && *dropout_ > 0)) {
+    if (const Id id = vocab.find(word); id != kNoId) {
+      out.push_back({id, 0, static_cast<std::uint32_t>(word.size())});
+      return;
+    }
+  }
+  thread_local std::vector<Symbol> symbols;
+  symbols.clear();
+  symbols_of(word, symbols);
+  merge(symbols);
+  std::uint32_t at = 0;
+  for (const Symbol& symbol : symbols) {
+    out.push_back({symbol.id, at, at + symbol.size});
+    at += symbol.size;
+  }
+}
+
+std::string Bpe::dump() const {
+  const auto text = [](const std::optional<std::string>& s) { return s ? json::quoted(*s) : std::string("null"); };
+  const auto flag = [](bool b) { return b ? "true" : "false"; };
+  char dropout[40] = "null";
+  if (dropout_) std::snprintf(dropout, sizeof dropout, "%.9g", *dropout_);
+  std::string out = std::string("{\"type\":\"BPE\",\"dropout\":") + dropout + ",\"unk_token\":" + text(unk_token_) +
+                    ",\"continuing_subword_prefix\":" + text(prefix_) + ",\"end_of_word_suffix\":" + text(suffix_) +
+                    ",\"fuse_unk\":" + flag(fuse_unk_) + ",\"byte_fallback\":" + flag(byte_fallback_) +
+                    ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" + dump_vocabulary(vocab) + ",\"merges\":[";
+  std::vector<const Merge*> ordered;
+  for (const Merge& merge : merges_) {
+    if (merge.rank != kNever) ordered.push_back(&merge);
+  }
+  std::sort(ordered.begin(), ordered.end(), [](const Merge* x, const Merge* y) { return x->rank < y->rank; });
+  for (const Merge* merge : ordered) {
+    if (out.back() != '[') out += ',';
+    out += "[" + json::quoted(vocab[static_cast<Id>(merge->pair >> 32)]) + "," +
+           json::quoted(vocab[static_cast<Id>(merge->pair & 0xFFFFFFFFu)]) + "]";
+  }
+  return out + "]}";
+}
+
+}  // namespace enfold::tok

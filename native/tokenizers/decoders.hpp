@@ -1,0 +1,21 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "json.hpp"
+
+namespace enfold::tok {
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  // Rewrites the tokens; their concatenation is the text.
+  virtual void apply(std::vector<std::string>& tokens) const = 0;
+};
+
+// Null for a null specification.
+std::unique_ptr<Decoder> read_decoder(json::Value spec);
+
+}  // namespace enfold::tok

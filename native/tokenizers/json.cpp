@@ -1,0 +1,296 @@
+#include "json.hpp"
+
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "errors.hpp"
+#include "unicode.hpp"
+
+namespace enfold::tok::json {
+
+namespace {
+constexpr int kMaxDepth = 128;
+constexpr const char* kNames[] = {"null", "a boolean", "an integer", "a number", "a string", "an array", "an object"};
+}  // namespace
+
+struct Document::Parser {
+  Document& document;
+  const char* at;
+  const char* const begin;
+  const char* const end;
+  int depth = 0;
+
+  [[noreturn]] void fail(const char* why) const {
+    throw Error("the JSON is torn or malformed at byte " + std::to_string(at - begin) + ": " + why);
+  }
+
+  void space() {
+    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
+  }
+
+  Node& node(std::size_t i) { return document.nodes_[i]; }
+  std::size_t push(Kind kind) {
+    Node made{};
+    made.kind = kind;
+    made.extent = 1;
+    document.nodes_.push_back(made);
+    return document.nodes_.size() - 1;
+  }
+
+  void literal(std::string_view word) {
+    if (static_cast<std::size_t>(end - at) < word.size() || std::memcmp(at, word.data(), word.size()) != 0) {
+      fail("expected a value");
+    }
+    at += word.size();
+  }
+
+  unsigned hex4() {
+    if (end - at < 4) fail("unfinished \\u escape");
+    unsigned value = 0;
+    const auto result = std::from_chars(at, at + 4, value, 16);
+    if (result.ptr != at + 4 || *at == '+' || *at == '-') fail("bad \\u escape");
+    at += 4;
+    return value;
+  }
+
+  void string() {
+    ++at;
+    const char* start = at;
+    while (at < end && *at != '"' && *at != '\\' && static_cast<unsigned char>(*at) >= 0x20) ++at;
+    if (at < end && *at == '"') {
+      const std::size_t i = push(Kind::string);
+      node(i).text = start;
+      node(i).size = static_cast<std::uint32_t>(at++ - start);
+      return;
+    }
+    std::string text(start, at);
+    for (;;) {
+      if (at >= end) fail("unfinished string");
+      const char c = *at;
+      if (c == '"') break;
+      if (static_cast<unsigned char>(c) < 0x20) fail("control character in a string");
+      if (c != '\\') {
+        text.push_back(c);
+        ++at;
+        continue;
+      }
+      if (++at >= end) fail("unfinished escape");
+      switch (*at++) {
+        case '"': text.push_back('"'); break;
+        case '\\': text.push_back('\\'); break;
+        case '/': text.push_back('/'); break;
+        case 'b': text.push_back('\b'); break;
+        case 'f': text.push_back('\f'); break;
+        case 'n': text.push_back('\n'); break;
+        case 'r': text.push_back('\r'); break;
+        case 't': text.push_back('\t'); break;
+        case 'u': {
+          char32_t c32 = hex4();
+          if (c32 >= 0xDC00 && c32 < 0xE000) fail("lone surrogate escape");
+          if (c32 >= 0xD800 && c32 < 0xDC00) {
+            if (end - at < 2 || at[0] != '\\' || at[1] != 'u') fail("lone surrogate escape");
+            at += 2;
+            const char32_t low = hex4();
+            if (low < 0xDC00 || low >= 0xE000) fail("lone surrogate escape");
+            c32 = 0x10000 + ((c32 - 0xD800) << 10) + (low - 0xDC00);
+          }
+          unicode::append(text, c32);
+          break;
+        }
+        default: fail("unknown escape");
+      }
+    }
+    ++at;
+    document.unescaped_.push_back(std::move(text));
+    const std::string& kept = document.unescaped_.back();
+    const std::size_t i = push(Kind::string);
+    node(i).text = kept.data();
+    node(i).size = static_cast<std::uint32_t>(kept.size());
+  }
+
+  void number() {
+    const char* start = at;
+    const auto digits = [&] {
+      if (at >= end || *at < '0' || *at > '9') fail("bad number");
+      while (at < end && *at >= '0' && *at <= '9') ++at;
+    };
+    if (*at == '-') ++at;
+    if (at < end && *at == '0' && at + 1 < end && at[1] >= '0' && at[1] <= '9') fail("number with a leading zero");
+    digits();
+    bool whole = true;
+    if (at < end && *at == '.') ++at, whole = false, digits();
+    if (at < end && (*at == 'e' || *at == 'E')) {
+      ++at, whole = false;
+      if (at < end && (*at == '+' || *at == '-')) ++at;
+      digits();
+    }
+    const std::size_t i = push(whole ? Kind::integer : Kind::real);
+    if (whole && std::from_chars(start, at, node(i).integer).ec == std::errc()) return;
+    node(i).kind = Kind::real;
+    double value = 0;
+    if (std::from_chars(start, at, value).ec != std::errc()) fail("number out of range");
+    node(i).real = value;
+  }
+
+  void value() {
+    space();
+    if (at >= end) fail("the text ends where a value was expected");
+    switch (*at) {
+      case '{': return container(Kind::object, '}');
+      case '[': return container(Kind::array, ']');
+      case '"': return string();
+      case 't': literal("true"), node(push(Kind::boolean)).integer = 1; return;
+      case 'f': literal("false"), node(push(Kind::boolean)).integer = 0; return;
+      case 'n': literal("null"), push(Kind::null); return;
+      default:
+        if (*at != '-' && (*at < '0' || *at > '9')) fail("expected a value");
+        return number();
+    }
+  }
+
+  void container(Kind kind, char close) {
+    if (++depth > kMaxDepth) fail("nested too deeply");
+    ++at;
+    const std::size_t i = push(kind);
+    std::uint32_t count = 0;
+    space();
+    if (at < end && *at == close) {
+      ++at;
+    } else {
+      for (;;) {
+        if (kind == Kind::object) {
+          space();
+          if (at >= end || *at != '"') fail("expected a name");
+          string();
+          space();
+          if (at >= end || *at != ':') fail("expected ':'");
+          ++at;
+        }
+        value();
+        ++count;
+        space();
+        if (at >= end) fail("the text ends inside an array or object");
+        if (*at == close) {
+          ++at;
+          break;
+        }
+        if (*at != ',') fail("expected ','");
+        ++at;
+      }
+    }
+    node(i).size = count;
+    node(i).extent = static_cast<std::uint32_t>(document.nodes_.size() - i);
+    --depth;
+  }
+};
+
+Document::Document(std::string source) : source_(std::move(source)) {
+  if (source_.size() >= 0xFFFFFFFFu) throw Error("the JSON is larger than 4 GiB");
+  if (!unicode::is_valid(source_)) throw Error("the JSON is not valid UTF-8");
+  nodes_.reserve(source_.size() / 12 + 16);
+  Parser parser{*this, source_.data(), source_.data(), source_.data() + source_.size()};
+  parser.value();
+  parser.space();
+  if (parser.at != parser.end) parser.fail("text after the value");
+}
+
+void Value::expect(Kind wanted, const char* what) const {
+  if (kind() == wanted) return;
+  throw Error(std::string(what) + " should be " + kNames[static_cast<int>(wanted)] + " but is " +
+              kNames[static_cast<int>(kind())]);
+}
+
+std::string_view Value::string(const char* what) const {
+  expect(Kind::string, what);
+  return {node_->text, node_->size};
+}
+
+bool Value::boolean(const char* what) const {
+  expect(Kind::boolean, what);
+  return node_->integer;
+}
+
+std::int64_t Value::integer(const char* what) const {
+  expect(Kind::integer, what);
+  return node_->integer;
+}
+
+double Value::number(const char* what) const {
+  if (is(Kind::integer)) return static_cast<double>(node_->integer);
+  expect(Kind::real, what);
+  return node_->real;
+}
+
+Value Value::operator[](std::string_view key) const {
+  Value found;
+  if (!is(Kind::object)) return found;
+  each_member("", [&](std::string_view name, Value value) {
+    if (name == key) found = value;
+  });
+  return found;
+}
+
+Value Value::need(std::string_view key, const char* what) const {
+  expect(Kind::object, what);
+  const Value found = (*this)[key];
+  if (!found.node_) throw Error(std::string(what) + " lacks the field '" + std::string(key) + "'");
+  return found;
+}
+
+bool Value::flag(std::string_view key, bool otherwise, const char* what) const {
+  const Value found = (*this)[key];
+  return found.is_null() ? otherwise : found.boolean(what);
+}
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          char escape[8];
+          std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+          out += escape;
+        } else {
+          out.push_back(c);
+        }
+    }
+  }
+  return out += '"';
+}
+
+std::string Value::dump() const {
+  switch (kind()) {
+    case Kind::null: return "null";
+    case Kind::boolean: return node_->integer ? "true" : "false";
+    case Kind::integer: return std::to_string(node_->integer);
+    case Kind::real: {
+      char digits[40];
+      const auto end = std::to_chars(digits, digits + sizeof digits, node_->real).ptr;
+      std::string out(digits, end);
+      return out.find_first_of(".en") == std::string::npos ? out + ".0" : out;
+    }
+    case Kind::string: return quoted({node_->text, node_->size});
+    case Kind::array: {
+      std::string out = "[";
+      each_item("", [&](Value item) { out += (out.size() > 1 ? "," : "") + item.dump(); });
+      return out + "]";
+    }
+    case Kind::object: {
+      std::string out = "{";
+      each_member("", [&](std::string_view key, Value value) {
+        out += (out.size() > 1 ? "," : "") + quoted(key) + ":" + value.dump();
+      });
+      return out + "}";
+    }
+  }
+  return "null";
+}
+
+}  // namespace enfold::tok::json

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// A strict JSON reader (RFC 8259) made for files that are one large vocabulary: the document is one flat array of
+// nodes in reading order, strings without escapes point into the source.
+namespace enfold::tok::json {
+
+enum class Kind : std::uint8_t { null, boolean, integer, real, string, array, object };
+
+struct Node {
+  Kind kind;
+  std::uint32_t extent;  // nodes of this value, itself included
+  std::uint32_t size;    // bytes of a string; items of an array; members of an object
+  union {
+    const char* text;
+    std::int64_t integer;
+    double real;
+  };
+};
+
+class Document;
+
+// A view of one value; lives as long as its document. Every getter checks the kind and names the place in its error.
+class Value {
+ public:
+  Value() = default;
+  Kind kind() const { return node_ ? node_->kind : Kind::null; }
+  bool is_null() const { return kind() == Kind::null; }
+  bool is(Kind k) const { return kind() == k; }
+  std::string_view string(const char* what) const;
+  bool boolean(const char* what) const;
+  std::int64_t integer(const char* what) const;
+  double number(const char* what) const;
+  std::size_t size() const { return node_ ? node_->size : 0; }
+
+  // Member of an object (the last one of that name, null if there is none).
+  Value operator[](std::string_view key) const;
+  Value need(std::string_view key, const char* what) const;
+  bool flag(std::string_view key, bool otherwise, const char* what) const;
+  std::string text(std::string_view key, const char* what) const { return std::string(need(key, what).string(what)); }
+  std::string dump() const;
+
+  template <typename F>
+  void each_item(const char* what, F&& f) const {
+    expect(Kind::array, what);
+    const Node* at = node_ + 1;
+    for (std::uint32_t i = 0; i < node_->size; ++i, at += at->extent) f(Value(at));
+  }
+  template <typename F>
+  void each_member(const char* what, F&& f) const {
+    expect(Kind::object, what);
+    const Node* at = node_ + 1;
+    for (std::uint32_t i = 0; i < node_->size; ++i) {
+      const std::string_view key(at->text, at->size);
+      ++at;
+      f(key, Value(at));
+      at += at->extent;
+    }
+  }
+
+ private:
+  friend class Document;
+  explicit Value(const Node* node) : node_(node) {}
+  void expect(Kind kind, const char* what) const;
+  const Node* node_ = nullptr;
+};
+
+class Document {
+ public:
+  // Takes the source over: the nodes point into it.
+  explicit Document(std::string source);
+  Value root() const { return Value(nodes_.data()); }
+
+ private:
+  struct Parser;
+  std::string source_;
+  std::deque<std::string> unescaped_;
+  std::vector<Node> nodes_;
+};
+
+std::string quoted(std::string_view text);
+
+}  // namespace enfold::tok::json

@@ -1,0 +1,95 @@
+#include "models.hpp"
+
+#include "unicode.hpp"
+
+namespace enfold::tok {
+
+std::unique_ptr<Model> read_model(json::Value spec) {
+  if (!spec.is(json::Kind::object)) throw Error("the tokenizer file has no model");
+  std::string type;
+  if (const auto named = spec["type"]; !named.is_null()) {
+    type = named.string("model.type");
+  } else if (spec["merges"].is(json::Kind::array)) {
+    type = "BPE";  // files from before the field existed
+  } else if (spec["continuing_subword_prefix"].is(json::Kind::string)) {
+    type = "WordPiece";
+  }
+  if (type == "BPE") return std::make_unique<Bpe>(spec);
+  if (type == "WordPiece") return std::make_unique<WordPiece>(spec);
+  if (type == "Unigram" || type == "WordLevel") throw NotBuilt("the tokenizer model " + type + " is not built yet");
+  throw Error("unknown tokenizer model '" + type + "': expected BPE or WordPiece");
+}
+
+namespace {
+
+void read_vocabulary(json::Value tokens, Vocabulary& vocab) {
+  vocab.reserve(tokens.size(), tokens.size() * 8);
+  tokens.each_member("model.vocab", [&](std::string_view token, json::Value id) { vocab.add(token, id.integer("an id in model.vocab")); });
+}
+
+}  // namespace
+
+WordPiece::WordPiece(json::Value spec)
+    : unk_token_(spec["unk_token"].is_null() ? "[UNK]" : spec.text("unk_token", "model")),
+      prefix_(spec["continuing_subword_prefix"].is_null() ? "##" : spec.text("continuing_subword_prefix", "model")) {
+  const auto limit = spec["max_input_chars_per_word"];
+  const std::int64_t characters = limit.is_null() ? 100 : limit.integer("model.max_input_chars_per_word");
+  if (characters < 0) throw Error("model.max_input_chars_per_word should not be negative");
+  max_characters_ = static_cast<std::size_t>(characters);
+  read_vocabulary(spec.need("vocab", "model"), vocab);
+  unk_ = vocab.find(unk_token_);
+  vocab.each([&](std::string_view token, Id id) {
+    if (token.empty()) return;
+    words_.add(token, static_cast<std::uint32_t>(id));
+    if (token.size() > prefix_.size() && token.starts_with(prefix_)) {
+      continuations_.add(token.substr(prefix_.size()), static_cast<std::uint32_t>(id));
+    }
+  });
+}
+
+void WordPiece::tokenize(std::string_view word, std::vector<Piece>& out) const {
+  const auto size = static_cast<std::uint32_t>(word.size());
+  const std::size_t before = out.size();
+  const auto give_up = [&] {
+    if (unk_ == kNoId) {
+      throw Error("a word is not in the vocabulary, and neither is the unknown token '" + unk_token_ + "'");
+    }
+    out.resize(before);
+    out.push_back({unk_, 0, size});
+  };
+  if (word.size() > max_characters_ && unicode::count(word) > max_characters_) return give_up();
+  for (std::uint32_t start = 0; start < size;) {
+    const Trie& trie = start ? continuations_ : words_;
+    std::uint32_t node = 0, end = start;
+    Id id = kNoId;
+    for (std::uint32_t i = start; i < size; ++i) {
+      node = trie.step(node, word[i]);
+      if (node == Trie::kNone) break;
+      if (const std::uint32_t value = trie.value(node); value != Trie::kNone) {
+        id = static_cast<Id>(value);
+        end = i + 1;
+      }
+    }
+    if (id == kNoId) return give_up();
+    out.push_back({id, start, end});
+    start = end;
+  }
+}
+
+std::string dump_vocabulary(const Vocabulary& vocab) {
+  std::string out = "{";
+  for (std::size_t id = 0; id < vocab.id_limit(); ++id) {
+    if (!vocab.contains(static_cast<Id>(id))) continue;
+    if (out.size() > 1) out += ',';
+    out += json::quoted(vocab[static_cast<Id>(id)]) + ":" + std::to_string(id);
+  }
+  return out + "}";
+}
+
+std::string WordPiece::dump() const {
+  return "{\"type\":\"WordPiece\",\"unk_token\":" + json::quoted(unk_token_) +
+         ",\"continuing_subword_prefix\":" + json::quoted(prefix_) +
+         ",\"max_input_chars_per_word\":" + std::to_string(max_characters_) + ",\"vocab\":" + dump_vocabulary(vocab) + "}";
+}
+
+}  // namespace enfold::tok

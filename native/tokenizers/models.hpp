@@ -1,0 +1,99 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "json.hpp"
+#include "vocabulary.hpp"
+
+namespace enfold::tok {
+
+// A token of one word: bytes [begin, end) of it.
+struct Piece {
+  Id id;
+  std::uint32_t begin, end;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  // Appends the tokens of one word (valid UTF-8).
+  virtual void tokenize(std::string_view word, std::vector<Piece>& out) const = 0;
+  virtual std::string dump() const = 0;
+  virtual const char* type() const = 0;
+  Vocabulary vocab;
+};
+
+std::unique_ptr<Model> read_model(json::Value spec);
+
+class WordPiece final : public Model {
+ public:
+  explicit WordPiece(json::Value spec);
+  void tokenize(std::string_view word, std::vector<Piece>& out) const override;
+  std::string dump() const override;
+  const char* type() const override { return "WordPiece"; }
+
+ private:
+  std::string unk_token_, prefix_;
+  std::size_t max_characters_;
+  Id unk_;
+  Trie words_, continuations_;  // tokens as they are; tokens that begin with the prefix, without it
+};
+
+class Bpe final : public Model {
+ public:
+  explicit Bpe(json::Value spec);
+  void tokenize(std::string_view word, std::vector<Piece>& out) const override;
+  std::string dump() const override;
+  const char* type() const override { return "BPE"; }
+
+  struct Symbol {
+    Id id;
+    std::uint32_t size;  // bytes of the word
+  };
+  // Applies the merges, lowest rank first, leftmost among equals.
+  void merge(std::vector<Symbol>& symbols) const;
+  bool ignores_merges() const { return ignore_merges_; }
+  bool is_plain() const { return !prefix_ && !suffix_ && !(dropout_ && *dropout_ > 0); }
+
+ private:
+  static constexpr std::uint32_t kNever = 0xFFFFFFFFu;
+  struct Merge {
+    std::uint64_t pair;
+    std::uint32_t rank;
+    Id id;
+  };
+  static std::uint64_t pair_of(Id a, Id b) {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 | static_cast<std::uint32_t>(b);
+  }
+  const Merge* find(Id a, Id b) const {
+    const std::uint64_t pair = pair_of(a, b);
+    for (std::size_t i = place(pair);; i = (i + 1) & mask_) {
+      if (merges_[i].rank == kNever) return nullptr;
+      if (merges_[i].pair == pair) return &merges_[i];
+    }
+  }
+  std::size_t place(std::uint64_t pair) const {
+    return static_cast<std::size_t>(pair * 0x9E3779B97F4A7C15ull >> shift_);
+  }
+  void symbols_of(std::string_view word, std::vector<Symbol>& out) const;
+  void merge_short(std::vector<Symbol>& symbols) const;
+  void merge_long(std::vector<Symbol>& symbols) const;
+  void read_merges(json::Value merges);
+
+  std::vector<Merge> merges_;
+  std::size_t mask_ = 0;
+  int shift_ = 63;
+  std::optional<double> dropout_;
+  std::optional<std::string> unk_token_, prefix_, suffix_;
+  std::optional<Id> unk_;
+  bool fuse_unk_, byte_fallback_, ignore_merges_;
+  std::optional<std::array<Id, 256>> bytes_;  // ids of <0x00> … <0xFF>; kNoId for those that are missing
+  std::array<Id, 128> ascii_{};               // ids of the one-byte characters
+};
+
+}  // namespace enfold::tok

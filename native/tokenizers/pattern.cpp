@@ -1,0 +1,52 @@
+#include "pattern.hpp"
+
+#include "errors.hpp"
+
+namespace enfold::tok {
+
+Pattern Pattern::regex(std::string_view source) {
+  Pattern made;
+  made.style_ = style_of(source);
+  if (!made.style_) made.regex_ = std::make_shared<Regex>(source);
+  return made;
+}
+
+Pattern::Pattern(json::Value spec, const char* what) {
+  if (spec.is(json::Kind::string)) {
+    literal_ = spec.string(what);
+  } else if (const auto text = spec["String"]; !text.is_null()) {
+    literal_ = text.string(what);
+  } else if (const auto source = spec["Regex"]; !source.is_null()) {
+    *this = regex(source.string(what));
+  } else {
+    throw Error(std::string(what) + " should be {\"String\": …} or {\"Regex\": …}, got " + spec.dump());
+  }
+}
+
+std::vector<Cut> Pattern::find(std::string_view text) const {
+  const auto size = static_cast<std::uint32_t>(text.size());
+  std::vector<Cut> cuts;
+  if (style_) {
+    scan(*style_, text.data(), text.data() + text.size(), [&](const char* begin, const char* end) {
+      cuts.push_back({static_cast<std::uint32_t>(begin - text.data()), static_cast<std::uint32_t>(end - text.data()), true});
+    });
+    return cuts;
+  }
+  std::uint32_t last = 0;
+  const auto found = [&](std::size_t begin, std::size_t end) {
+    if (last != begin) cuts.push_back({last, static_cast<std::uint32_t>(begin), false});
+    cuts.push_back({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), true});
+    last = static_cast<std::uint32_t>(end);
+  };
+  if (regex_) {
+    if (!text.empty()) regex_->each_match(text, found);
+  } else if (!literal_.empty()) {
+    for (std::size_t at = 0; (at = text.find(literal_, at)) != std::string_view::npos; at += literal_.size()) {
+      found(at, at + literal_.size());
+    }
+  }
+  if (last != size) cuts.push_back({last, size, false});
+  return cuts;
+}
+
+}  // namespace enfold::tok

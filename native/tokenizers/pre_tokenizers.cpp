@@ -1,0 +1,225 @@
+#include "pre_tokenizers.hpp"
+
+#include "byte_level.hpp"
+#include "errors.hpp"
+
+namespace enfold::tok {
+
+using unicode::has;
+
+namespace {
+
+template <typename F>
+void each_piece(std::vector<Aligned>& pieces, F&& f) {
+  std::vector<Aligned> parts;
+  for (Aligned& piece : pieces) f(piece, parts);
+  pieces = std::move(parts);
+}
+
+template <typename Predicate>
+void split_characters(std::vector<Aligned>& pieces, Behavior behavior, Predicate predicate) {
+  each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
+    piece.split(cut_characters(piece.text, predicate), behavior, out);
+  });
+}
+
+bool is_space(char32_t c) { return has(c, unicode::kSpace); }
+
+Behavior read_behavior(json::Value value, const char* what) {
+  const auto name = value.string(what);
+  if (name == "Removed" || name == "removed") return Behavior::removed;
+  if (name == "Isolated" || name == "isolated") return Behavior::isolated;
+  if (name == "MergedWithPrevious" || name == "merged_with_previous") return Behavior::merged_with_previous;
+  if (name == "MergedWithNext" || name == "merged_with_next") return Behavior::merged_with_next;
+  if (name == "Contiguous" || name == "contiguous") return Behavior::contiguous;
+  throw Error(std::string(what) + " should be Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, got '" +
+              std::string(name) + "'");
+}
+
+struct WhitespaceSplit final : PreTokenizer {
+  void apply(std::vector<Aligned>& pieces) const override { split_characters(pieces, Behavior::removed, is_space); }
+};
+
+// Runs of word characters and runs of what is neither word nor space.
+struct Whitespace final : PreTokenizer {
+  void apply(std::vector<Aligned>& pieces) const override {
+    each_piece(pieces, [](Aligned& piece, std::vector<Aligned>& out) {
+      const auto kind = [](char32_t c) { return has(c, unicode::kWord) ? 1 : is_space(c) ? 0 : 2; };
+      std::size_t begin = 0;
+      int current = 0;
+      for (std::size_t i = 0;; i += unicode::length(static_cast<unsigned char>(piece.text[i]))) {
+        const int k = i < piece.text.size() ? kind(unicode::decode(piece.text.data() + i)) : 0;
+        if (k != current) {
+          if (current) out.push_back(piece.slice(begin, i));
+          begin = i;
+          current = k;
+        }
+        if (i >= piece.text.size()) break;
+      }
+    });
+  }
+};
+
+struct Punctuation final : PreTokenizer {
+  Behavior behavior;
+  void apply(std::vector<Aligned>& pieces) const override {
+    split_characters(pieces, behavior, [](char32_t c) { return has(c, unicode::kPunctuation); });
+  }
+};
+
+struct CharDelimiterSplit final : PreTokenizer {
+  char32_t delimiter;
+  void apply(std::vector<Aligned>& pieces) const override {
+    split_characters(pieces, Behavior::removed, [&](char32_t c) { return c == delimiter; });
+  }
+};
+
+enum class Scheme { first, never, always };
+
+struct Metaspace final : PreTokenizer {
+  std::string replacement;
+  Scheme scheme;
+  bool split;
+  void apply(std::vector<Aligned>& pieces) const override {
+    each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
+      piece.replace(cut_characters(piece.text, [](char32_t c) { return c == U' '; }), replacement);
+      if (scheme != Scheme::never && (scheme == Scheme::always || piece.covers.begin == 0) &&
+          !piece.text.starts_with(replacement)) {
+        piece.prepend(replacement);
+      }
+      if (!split) {
+        if (!piece.text.empty()) out.push_back(std::move(piece));
+        return;
+      }
+      const char32_t mark = unicode::decode(replacement.data());
+      piece.split(cut_characters(piece.text, [&](char32_t c) { return c == mark; }), Behavior::merged_with_next, out);
+    });
+  }
+};
+
+char32_t one_character(json::Value spec, const char* key, const char* what) {
+  const std::string text = spec.text(key, what);
+  if (unicode::count(text) != 1) throw Error(std::string(what) + "." + key + " should be one character, got '" + text + "'");
+  return unicode::decode(text.data());
+}
+
+std::unique_ptr<PreTokenizer> read_metaspace(json::Value spec) {
+  auto made = std::make_unique<Metaspace>();
+  unicode::append(made->replacement, one_character(spec, "replacement", "pre_tokenizer"));
+  made->split = spec.flag("split", true, "pre_tokenizer.split");
+  const auto scheme = spec["prepend_scheme"];
+  const bool add = spec.flag("add_prefix_space", true, "pre_tokenizer.add_prefix_space");
+  const std::string_view name = scheme.is_null() ? (add ? "always" : "never") : scheme.string("pre_tokenizer.prepend_scheme");
+  if (name == "always") made->scheme = Scheme::always;
+  else if (name == "first") made->scheme = Scheme::first;
+  else if (name == "never") made->scheme = Scheme::never;
+  else throw Error("pre_tokenizer.prepend_scheme should be first, never or always, got '" + std::string(name) + "'");
+  if (!add && made->scheme != Scheme::never) {
+    throw Error("pre_tokenizer.add_prefix_space is false but prepend_scheme is '" + std::string(name) + "'");
+  }
+  return made;
+}
+
+}  // namespace
+
+bool byte_level::bytes_of(std::string_view token, std::string& out) {
+  out.clear();
+  for (std::size_t i = 0; i < token.size(); i += unicode::length(static_cast<unsigned char>(token[i]))) {
+    const int byte = byte_of(unicode::decode(token.data() + i));
+    if (byte < 0) return false;
+    out.push_back(static_cast<char>(byte));
+  }
+  return true;
+}
+
+void BertPreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  split_characters(pieces, Behavior::removed, is_space);
+  split_characters(pieces, Behavior::isolated, [](char32_t c) { return has(c, unicode::kPunctuation); });
+}
+
+void DigitsPreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  split_characters(pieces, individual ? Behavior::isolated : Behavior::contiguous,
+                   [](char32_t c) { return has(c, unicode::kDigit); });
+}
+
+void SplitPreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
+    auto cuts = pattern.find(piece.text);
+    if (invert) {
+      for (Cut& cut : cuts) cut.match = !cut.match;
+    }
+    piece.split(std::move(cuts), behavior, out);
+  });
+}
+
+void ByteLevelPreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
+    if (add_prefix_space && !piece.text.starts_with(' ')) piece.prepend(" ");
+    if (!use_regex) {
+      out.push_back(std::move(piece));
+      return;
+    }
+    std::vector<Cut> cuts;
+    const char* base = piece.text.data();
+    scan<Style::gpt2>(base, base + piece.text.size(), [&](const char* begin, const char* end) {
+      cuts.push_back({static_cast<std::uint32_t>(begin - base), static_cast<std::uint32_t>(end - base), true});
+    });
+    piece.split(std::move(cuts), Behavior::isolated, out);
+  });
+  for (Aligned& piece : pieces) {
+    std::vector<unicode::Change> changes;
+    changes.reserve(piece.text.size());
+    for (const char byte : piece.text) {
+      changes.push_back({byte_level::kTable.character[static_cast<unsigned char>(byte)], unicode::is_continuation(byte)});
+    }
+    piece.transform(changes);
+  }
+}
+
+std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec) {
+  if (spec.is_null()) return nullptr;
+  const std::string type = spec.text("type", "pre_tokenizer");
+  if (type == "Sequence") {
+    auto made = std::make_unique<PreTokenizerSequence>();
+    spec.need("pretokenizers", "pre_tokenizer").each_item("pre_tokenizer.pretokenizers", [&](json::Value item) {
+      made->steps.push_back(read_pre_tokenizer(item));
+      if (!made->steps.back()) throw Error("pre_tokenizer.pretokenizers should not hold null");
+    });
+    return made;
+  }
+  if (type == "BertPreTokenizer") return std::make_unique<BertPreTokenizer>();
+  if (type == "Whitespace") return std::make_unique<Whitespace>();
+  if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
+  if (type == "ByteLevel") {
+    auto made = std::make_unique<ByteLevelPreTokenizer>();
+    made->add_prefix_space = spec.need("add_prefix_space", "pre_tokenizer").boolean("pre_tokenizer.add_prefix_space");
+    made->use_regex = spec.flag("use_regex", true, "pre_tokenizer.use_regex");
+    return made;
+  }
+  if (type == "Punctuation") {
+    auto made = std::make_unique<Punctuation>();
+    const auto behavior = spec["behavior"];
+    made->behavior = behavior.is_null() ? Behavior::isolated : read_behavior(behavior, "pre_tokenizer.behavior");
+    return made;
+  }
+  if (type == "Digits") {
+    auto made = std::make_unique<DigitsPreTokenizer>();
+    made->individual = spec.need("individual_digits", "pre_tokenizer").boolean("pre_tokenizer.individual_digits");
+    return made;
+  }
+  if (type == "CharDelimiterSplit") {
+    auto made = std::make_unique<CharDelimiterSplit>();
+    made->delimiter = one_character(spec, "delimiter", "pre_tokenizer");
+    return made;
+  }
+  if (type == "Metaspace") return read_metaspace(spec);
+  if (type == "Split") {
+    return std::make_unique<SplitPreTokenizer>(Pattern(spec.need("pattern", "pre_tokenizer"), "pre_tokenizer.pattern"),
+                                               read_behavior(spec.need("behavior", "pre_tokenizer"), "pre_tokenizer.behavior"),
+                                               spec.flag("invert", false, "pre_tokenizer.invert"));
+  }
+  if (type == "UnicodeScripts" || type == "FixedLength") throw NotBuilt("the pre-tokenizer " + type + " is not built yet");
+  throw Error("unknown pre-tokenizer '" + type + "'");
+}
+
+}  // namespace enfold::tok

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "aligned.hpp"
+#include "json.hpp"
+#include "pattern.hpp"
+
+namespace enfold::tok {
+
+class PreTokenizer {
+ public:
+  virtual ~PreTokenizer() = default;
+  // Replaces the pieces by their parts.
+  virtual void apply(std::vector<Aligned>& pieces) const = 0;
+};
+
+struct PreTokenizerSequence final : PreTokenizer {
+  std::vector<std::unique_ptr<PreTokenizer>> steps;
+  void apply(std::vector<Aligned>& pieces) const override {
+    for (const auto& step : steps) step->apply(pieces);
+  }
+};
+
+struct ByteLevelPreTokenizer final : PreTokenizer {
+  bool add_prefix_space, use_regex;
+  void apply(std::vector<Aligned>& pieces) const override;
+};
+
+struct BertPreTokenizer final : PreTokenizer {
+  void apply(std::vector<Aligned>& pieces) const override;
+};
+
+struct DigitsPreTokenizer final : PreTokenizer {
+  bool individual;
+  void apply(std::vector<Aligned>& pieces) const override;
+};
+
+struct SplitPreTokenizer final : PreTokenizer {
+  Pattern pattern;
+  Behavior behavior;
+  bool invert;
+  SplitPreTokenizer(Pattern p, Behavior b, bool i) : pattern(std::move(p)), behavior(b), invert(i) {}
+  void apply(std::vector<Aligned>& pieces) const override;
+};
+
+// Null for a null specification.
+std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec);
+
+}  // namespace enfold::tok

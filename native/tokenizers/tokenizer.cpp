@@ -1,0 +1,447 @@
+#include "tokenizer.hpp"
+
+#include <algorithm>
+
+namespace enfold::tok {
+
+namespace {
+
+constexpr std::size_t kIdleScratches = 8;
+
+// Character offsets of byte offsets, as the reference converts them.
+class CharacterOffsets {
+ public:
+  explicit CharacterOffsets(std::string_view text) {
+    map_.reserve(text.size());
+    std::uint32_t c = 0;
+    for (const char byte : text) {
+      if (!unicode::is_continuation(byte)) ++c;
+      map_.push_back(c - 1);
+    }
+  }
+  Span operator()(Span bytes) const {
+    if (bytes.begin >= map_.size()) return bytes;
+    const std::uint32_t begin = map_[bytes.begin];
+    if (bytes.end < map_.size()) return {begin, map_[bytes.end]};
+    const std::size_t last = static_cast<std::size_t>(bytes.end) - 1;
+    return {begin, (bytes.end && last < map_.size() ? map_[last] : begin + 1) + 1};
+  }
+
+ private:
+  std::vector<std::uint32_t> map_;
+};
+
+Side read_side(json::Value value, const char* what) {
+  const auto name = value.string(what);
+  if (name == "Left") return Side::left;
+  if (name == "Right") return Side::right;
+  throw Error(std::string(what) + " should be Left or Right, got '" + std::string(name) + "'");
+}
+
+std::size_t read_size(json::Value value, const char* what) {
+  const std::int64_t n = value.integer(what);
+  if (n < 0) throw Error(std::string(what) + " should not be negative");
+  return static_cast<std::size_t>(n);
+}
+
+std::optional<Truncation> read_truncation(json::Value spec) {
+  if (spec.is_null()) return std::nullopt;
+  Truncation made;
+  made.max_length = read_size(spec.need("max_length", "truncation"), "truncation.max_length");
+  made.stride = read_size(spec.need("stride", "truncation"), "truncation.stride");
+  if (!spec["direction"].is_null()) made.direction = read_side(spec["direction"], "truncation.direction");
+  const std::string name = spec.text("strategy", "truncation");
+  if (name == "LongestFirst") made.strategy = Strategy::longest_first;
+  else if (name == "OnlyFirst") made.strategy = Strategy::only_first;
+  else if (name == "OnlySecond") made.strategy = Strategy::only_second;
+  else throw Error("truncation.strategy should be LongestFirst, OnlyFirst or OnlySecond, got '" + name + "'");
+  return made;
+}
+
+std::optional<Padding> read_padding(json::Value spec) {
+  if (spec.is_null()) return std::nullopt;
+  Padding made;
+  const auto strategy = spec.need("strategy", "padding");
+  if (const auto fixed = strategy["Fixed"]; !fixed.is_null()) {
+    made.fixed = true;
+    made.length = read_size(fixed, "padding.strategy.Fixed");
+  } else if (strategy.string("padding.strategy") != "BatchLongest") {
+    throw Error("padding.strategy should be \"BatchLongest\" or {\"Fixed\": length}");
+  }
+  made.direction = read_side(spec.need("direction", "padding"), "padding.direction");
+  if (const auto multiple = spec["pad_to_multiple_of"]; !multiple.is_null()) {
+    made.multiple = read_size(multiple, "padding.pad_to_multiple_of");
+  }
+  made.id = static_cast<Id>(spec.need("pad_id", "padding").integer("padding.pad_id"));
+  made.type_id = static_cast<std::int32_t>(spec.need("pad_type_id", "padding").integer("padding.pad_type_id"));
+  made.token = spec.text("pad_token", "padding");
+  return made;
+}
+
+std::string dump_truncation(const Truncation& t) {
+  const char* strategies[] = {"LongestFirst", "OnlyFirst", "OnlySecond"};
+  return std::string("{\"direction\":\"") + (t.direction == Side::left ? "Left" : "Right") +
+         "\",\"max_length\":" + std::to_string(t.max_length) + ",\"strategy\":\"" +
+         strategies[static_cast<int>(t.strategy)] + "\",\"stride\":" + std::to_string(t.stride) + "}";
+}
+
+std::string dump_padding(const Padding& p) {
+  return "{\"strategy\":" + (p.fixed ? "{\"Fixed\":" + std::to_string(p.length) + "}" : std::string("\"BatchLongest\"")) +
+         ",\"direction\":\"" + (p.direction == Side::left ? "Left" : "Right") +
+         "\",\"pad_to_multiple_of\":" + (p.multiple ? std::to_string(p.multiple) : "null") +
+         ",\"pad_id\":" + std::to_string(p.id) + ",\"pad_type_id\":" + std::to_string(p.type_id) +
+         ",\"pad_token\":" + json::quoted(p.token) + "}";
+}
+
+// Characters at the start and at the end of a token that stand for white space.
+std::pair<std::uint16_t, std::uint16_t> blanks_of(std::string_view token) {
+  const auto blank = [](char32_t c) { return c == 0x120 || unicode::has(c, unicode::kSpace); };
+  std::size_t leading = 0, trailing = 0, i = 0, end = token.size();
+  for (; i < token.size() && blank(unicode::decode(token.data() + i)); ++leading) {
+    i += unicode::length(static_cast<unsigned char>(token[i]));
+  }
+  for (; end > 0 && blank(unicode::decode_before(token, end)); ++trailing) {
+    do --end;
+    while (end > 0 && unicode::is_continuation(token[end]));
+  }
+  const auto clip = [](std::size_t n) { return static_cast<std::uint16_t>(std::min<std::size_t>(n, 0xFFFF)); };
+  return {clip(leading), clip(trailing)};
+}
+
+}  // namespace
+
+std::shared_ptr<const Core> Core::read(std::string source, Options& options) {
+  const json::Document document(std::move(source));
+  const json::Value root = document.root();
+  if (!root.is(json::Kind::object)) throw Error("a tokenizer file should be a JSON object");
+  auto core = std::make_shared<Core>();
+  core->normalizer_ = read_normalizer(root["normalizer"]);
+  core->pre_tokenizer_ = read_pre_tokenizer(root["pre_tokenizer"]);
+  core->post_ = read_post_processor(root["post_processor"]);
+  core->decoder_ = read_decoder(root["decoder"]);
+  core->model_ = read_model(root["model"]);
+  core->normalizer_spec_ = root["normalizer"].dump();
+  core->pre_tokenizer_spec_ = root["pre_tokenizer"].dump();
+  core->post_spec_ = root["post_processor"].dump();
+  core->decoder_spec_ = root["decoder"].dump();
+  auto added = std::make_shared<AddedTokens>();
+  if (const auto tokens = root["added_tokens"]; !tokens.is_null()) {
+    std::vector<AddedToken> list;
+    tokens.each_item("added_tokens", [&](json::Value item) { list.push_back(read_added_token(item)); });
+    added->add(list, *core->model_, core->normalizer_.get());
+  }
+  core->added_ = std::move(added);
+  options.truncation = read_truncation(root["truncation"]);
+  options.padding = read_padding(root["padding"]);
+  core->prepare();
+  return core;
+}
+
+void Core::prepare() {
+  plan_ = make_plan(*model_, normalizer_.get(), pre_tokenizer_.get(), *added_);
+  pool_ = std::make_shared<Pool>();
+  if (!post_ || post_->trimming.empty()) return;
+  const auto limit = std::max(model_->vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
+  auto blanks = std::make_shared<std::vector<std::pair<std::uint16_t, std::uint16_t>>>(limit);
+  model_->vocab.each([&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
+  for (const auto& [id, token] : added_->tokens()) (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token.content);
+  blanks_ = std::move(blanks);
+}
+
+std::shared_ptr<const Core> Core::with_added(const std::vector<AddedToken>& tokens, std::size_t& added) const {
+  auto core = std::make_shared<Core>(*this);
+  auto grown = std::make_shared<AddedTokens>(*added_);
+  added = grown->add(tokens, *model_, normalizer_.get());
+  core->added_ = std::move(grown);
+  core->prepare();
+  return core;
+}
+
+std::shared_ptr<const Core> Core::without_plan() const {
+  auto core = std::make_shared<Core>(*this);
+  core->plan_.reset();
+  core->pool_ = std::make_shared<Pool>();
+  return core;
+}
+
+std::string Core::dump(const Options& options) const {
+  std::vector<Id> ids;
+  for (const auto& [id, token] : added_->tokens()) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  std::string out = "{\"version\":\"1.0\",\"truncation\":";
+  out += options.truncation ? dump_truncation(*options.truncation) : "null";
+  out += ",\"padding\":";
+  out += options.padding ? dump_padding(*options.padding) : "null";
+  out += ",\"added_tokens\":[";
+  for (const Id id : ids) {
+    if (out.back() != '[') out += ',';
+    out += dump_added_token(*added_->by_id(id), id);
+  }
+  return out + "],\"normalizer\":" + normalizer_spec_ + ",\"pre_tokenizer\":" + pre_tokenizer_spec_ +
+         ",\"post_processor\":" + post_spec_ + ",\"decoder\":" + decoder_spec_ + ",\"model\":" + model_->dump() + "}";
+}
+
+std::string_view Core::token(Id id) const {
+  if (id < 0) return {};
+  if (const AddedToken* token = added_->by_id(id)) return token->content;
+  if (model_->vocab.contains(id)) return model_->vocab[id];
+  return {};
+}
+
+std::size_t Core::size(bool with_added) const {
+  std::size_t n = model_->vocab.size();
+  if (with_added) {
+    for (const auto& [content, id] : added_->ids()) n += model_->vocab.find(content) == kNoId;
+  }
+  return n;
+}
+
+Core::Lease::Lease(const Core& core) : core_(core) {
+  {
+    const std::lock_guard lock(core.pool_->mutex);
+    if (!core.pool_->idle.empty()) {
+      scratch_ = std::move(core.pool_->idle.back());
+      core.pool_->idle.pop_back();
+    }
+  }
+  if (!scratch_) scratch_ = std::make_unique<Scratch>();
+}
+
+Core::Lease::~Lease() {
+  const std::lock_guard lock(core_.pool_->mutex);
+  if (core_.pool_->idle.size() < kIdleScratches) core_.pool_->idle.push_back(std::move(scratch_));
+}
+
+void Core::push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const {
+  if (const AddedToken* token = added_->by_id(id); token && token->content != text) {
+    out.texts.push_back({out.ids.size(), std::string(text)});
+  }
+  out.push(id, offset, static_cast<std::int32_t>(word));
+}
+
+void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) const {
+  std::uint32_t word = 0;
+  if (text.empty()) return;
+  auto& sections = scratch.sections;
+  sections.clear();
+  if (added_->any(false)) added_->split(text, false, false, sections);
+  else sections.push_back({kNoId, 0, static_cast<std::uint32_t>(text.size())});
+  std::uint32_t at = 0, counted = 0;  // character `at` starts at byte `counted`
+  const auto advance = [&](std::uint32_t to) {
+    if (to > counted) at += static_cast<std::uint32_t>(unicode::count(text.substr(counted, to - counted)));
+    else at -= static_cast<std::uint32_t>(unicode::count(text.substr(to, counted - to)));
+    counted = to;
+    return at;
+  };
+  for (std::size_t s = 0; s < sections.size(); ++s) {
+    const Section section = sections[s];
+    const std::uint32_t begin = advance(section.begin);
+    if (section.id != kNoId) {
+      push_added(section.id, text.substr(section.begin, section.end - section.begin), {begin, advance(section.end)}, word, out);
+      ++word;
+    } else if (!plan_ || !plan_->run(text, section.begin, section.end, begin, word, out, scratch)) {
+      encode_literally(text, section.begin, section.end, word, out, scratch);
+    }
+  }
+}
+
+void Core::encode_literally(std::string_view text, std::size_t begin, std::size_t end, std::uint32_t& word, Tokens& out,
+                            Scratch& scratch) const {
+  const CharacterOffsets characters(text);
+  Aligned whole = Aligned::from(text.substr(begin, end - begin), static_cast<std::uint32_t>(begin));
+  if (normalizer_) normalizer_->apply(whole);
+  std::vector<Section> sections;
+  if (added_->any(true)) added_->split(whole.text, true, false, sections);
+  else if (!whole.text.empty()) sections.push_back({kNoId, 0, static_cast<std::uint32_t>(whole.text.size())});
+  std::vector<Aligned> pieces;
+  for (const Section& section : sections) {
+    pieces.clear();
+    pieces.push_back(sections.size() == 1 ? std::move(whole) : whole.slice(section.begin, section.end));
+    if (section.id != kNoId) {
+      Span span = pieces[0].covers;
+      pieces[0].source(0, pieces[0].text.size(), span);
+      push_added(section.id, pieces[0].text, characters(span), word, out);
+      ++word;
+      continue;
+    }
+    if (pre_tokenizer_) pre_tokenizer_->apply(pieces);
+    for (const Aligned& piece : pieces) {
+      if (piece.text.empty()) continue;
+      auto& tokens = scratch.pieces;
+      tokens.clear();
+      model_->tokenize(piece.text, tokens);
+      for (const Piece& token : tokens) {
+        Span span{token.begin, token.end};
+        piece.source(token.begin, token.end, span);
+        out.push(token.id, characters(span), static_cast<std::int32_t>(word));
+      }
+      ++word;
+    }
+  }
+}
+
+void Core::encode_sequence(const SequenceInput& input, Tokens& out, Scratch& scratch) const {
+  out.clear();
+  if (!input.words) return encode_text(input.text, out, scratch);
+  std::int32_t index = 0;
+  for (const std::string_view word : *input.words) {
+    const std::size_t before = out.ids.size();
+    encode_text(word, out, scratch);
+    if (out.want_words) std::fill(out.words.begin() + before, out.words.end(), index);
+    ++index;
+  }
+}
+
+void Core::encode(const SequenceInput& first, const SequenceInput* second, std::int32_t sample, const Wanted& wanted,
+                  const Truncation* truncation, Scratch& scratch, Rows& out) const {
+  for (Tokens* tokens : {&scratch.first, &scratch.second}) {
+    tokens->want_offsets = wanted.offsets;
+    tokens->want_words = wanted.words;
+  }
+  encode_sequence(first, scratch.first, scratch);
+  if (second) encode_sequence(*second, scratch.second, scratch);
+  process(scratch.first, second ? &scratch.second : nullptr, sample, wanted, truncation, out);
+}
+
+Span Core::trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const {
+  std::pair<std::uint16_t, std::uint16_t> blanks{0, 0};
+  if (own) blanks = blanks_of(*own);
+  else if (static_cast<std::size_t>(id) < blanks_->size()) blanks = (*blanks_)[static_cast<std::size_t>(id)];
+  auto [leading, trailing] = blanks;
+  if (leading) {
+    // A space that add_prefix_space put there takes no room in the text.
+    if ((first || offset.begin == 0) && add_prefix_space) --leading;
+    offset.begin = std::min(offset.begin + leading, offset.end);
+  }
+  if (trailing && offset.end >= trailing) offset.end = std::max(offset.end - trailing, offset.begin);
+  return offset;
+}
+
+void Core::process(const Tokens& first, const Tokens* second, std::int32_t sample, const Wanted& wanted,
+                   const Truncation* truncation, Rows& out) const {
+  using Window = std::pair<std::size_t, std::size_t>;
+  static const std::vector<PostProcessor::Part> kBare = {{0, 0, {}}}, kBarePair = {{0, 0, {}}, {1, 1, {}}};
+  const std::size_t n1 = first.ids.size(), n2 = second ? second->ids.size() : 0;
+  std::vector<Window> windows1, windows2;
+  if (truncation) {
+    const std::size_t added = wanted.special_tokens ? added_by_template(second) : 0;
+    if (truncation->max_length < added) {
+      throw Error("max_length (" + std::to_string(truncation->max_length) + ") leaves no room for the " +
+                  std::to_string(added) + " special tokens; raise it or pass add_special_tokens=False");
+    }
+    const std::size_t room = truncation->max_length - added;
+    const auto cut = [&](std::size_t size, std::size_t to) { return windows(size, to, truncation->stride, truncation->direction); };
+    if (room == 0 || n1 + n2 > room) {
+      std::size_t keep1 = n1, keep2 = n2;
+      const std::size_t remove = n1 + n2 - std::min(n1 + n2, room);
+      if (room == 0) {
+        keep1 = keep2 = 0;
+      } else if (truncation->strategy == Strategy::longest_first) {
+        if (!second) {
+          keep1 = room;
+        } else {
+          std::size_t small = std::min(n1, n2), large = small > room ? small : std::max(small, room - small);
+          if (small + large > room) {
+            small = room / 2;
+            large = small + room % 2;
+          }
+          keep1 = n1 > n2 ? large : small;
+          keep2 = n1 > n2 ? small : large;
+        }
+      } else {
+        const bool cuts_first = truncation->strategy == Strategy::only_first;
+        if (!cuts_first && !second) throw Error("truncation 'only_second' needs a second sequence");
+        std::size_t& keep = cuts_first ? keep1 : keep2;
+        if (keep <= remove) {
+          throw Error("the sequence to truncate has " + std::to_string(keep) + " tokens, too few to remove " +
+                      std::to_string(remove) + "; raise max_length or use the strategy 'longest_first'");
+        }
+        keep -= remove;
+      }
+      windows1 = cut(n1, keep1);
+      if (second) windows2 = cut(n2, keep2);
+    }
+  }
+  if (windows1.empty()) windows1.emplace_back(0, n1);
+  if (windows2.empty()) windows2.emplace_back(0, n2);
+  const auto& parts = post_ ? (second ? post_->pair : post_->single) : second ? kBarePair : kBare;
+  const auto types = post_ ? post_->types : PostProcessor::Types::own;
+
+  const auto emit_special = [&](const PostProcessor::Part& part) {
+    const auto& special = part.special;
+    const std::size_t n = special.ids.size();
+    for (std::size_t k = 0; k < n; ++k) {
+      if (token(special.ids[k]) != special.tokens[k]) out.texts.push_back({out.ids.size() + k, special.tokens[k]});
+    }
+    out.ids.append(special.ids.data(), n);
+    out.type_ids.fill(n, part.type_id);
+    if (wanted.offsets) out.offsets.fill(n, Span{0, 0});
+    if (wanted.words) out.words.fill(n, -1);
+    out.special.fill(n, 1);
+    out.sequence.fill(n, -1);
+  };
+  const auto emit_tokens = [&](const PostProcessor::Part& part, const Tokens& tokens, Window window, bool overflow) {
+    const auto [begin, end] = window;
+    const std::size_t n = end - begin, base = out.ids.size();
+    for (const OwnText& t : tokens.texts) {
+      if (t.at >= begin && t.at < end) out.texts.push_back({t.at - begin + base, t.text});
+    }
+    out.ids.append(tokens.ids.data() + begin, n);
+    std::int32_t type = part.sequence;
+    if (types == PostProcessor::Types::part && !overflow) type = part.type_id;
+    if (types == PostProcessor::Types::zero && (wanted.special_tokens || !overflow)) type = 0;
+    out.type_ids.fill(n, type);
+    if (wanted.offsets) {
+      out.offsets.append(tokens.offsets.data() + begin, n);
+      if (post_) {
+        for (const bool add_prefix_space : post_->trimming) {
+          for (std::size_t i = 0; i < n; ++i) {
+            Span& offset = out.offsets[base + i];
+            offset = trimmed(offset, out.ids[base + i], out.texts.empty() ? nullptr : out.own_text(base + i), i == 0, add_prefix_space);
+          }
+        }
+      }
+    }
+    if (wanted.words) out.words.append(tokens.words.data() + begin, n);
+    out.special.fill(n, 0);
+    out.sequence.fill(n, static_cast<std::int8_t>(part.sequence));
+  };
+  const auto emit_row = [&](Window window1, Window window2, bool overflow1, bool overflow2) {
+    for (const auto& part : parts) {
+      if (part.sequence < 0) {
+        if (wanted.special_tokens) emit_special(part);
+      } else if (part.sequence == 0) {
+        emit_tokens(part, first, window1, overflow1);
+      } else if (second) {
+        emit_tokens(part, *second, window2, overflow2);
+      }
+    }
+    out.splits.push_back(static_cast<std::int64_t>(out.ids.size()));
+    out.samples.push_back(sample);
+  };
+  // The overflow of the first sequence with everything of the second, then the first's start with the second's rest.
+  emit_row(windows1[0], windows2[0], false, false);
+  for (std::size_t i = 1; i < windows1.size(); ++i) {
+    for (std::size_t j = 0; j < windows2.size(); ++j) emit_row(windows1[i], windows2[j], true, j > 0);
+  }
+  for (std::size_t j = 1; j < windows2.size(); ++j) emit_row(windows1[0], windows2[j], false, true);
+}
+
+std::string Core::decode(const Id* ids, std::size_t n, bool skip_special_tokens) const {
+  std::vector<std::string> tokens;
+  tokens.reserve(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::string_view text = token(ids[i]);
+    if (!text.data() || (skip_special_tokens && added_->is_special(text))) continue;
+    tokens.emplace_back(text);
+  }
+  if (decoder_) decoder_->apply(tokens);
+  std::string out;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0 && !decoder_) out += ' ';
+    out += tokens[i];
+  }
+  return out;
+}
+
+}  // namespace enfold::tok

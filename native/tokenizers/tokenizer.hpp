@@ -1,0 +1,103 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "added_tokens.hpp"
+#include "decoders.hpp"
+#include "models.hpp"
+#include "normalizers.hpp"
+#include "plan.hpp"
+#include "post_processor.hpp"
+#include "pre_tokenizers.hpp"
+#include "rows.hpp"
+
+namespace enfold::tok {
+
+// One input sequence: a text, or words that are cut already. The views must outlive the call.
+struct SequenceInput {
+  std::string_view text;
+  const std::vector<std::string_view>* words = nullptr;
+};
+
+// What a call wants besides ids.
+struct Wanted {
+  bool offsets = true, words = true, special_tokens = true;
+};
+
+// Everything that a tokenizer.json says, immutable: an encode in one thread never sees a change made in another.
+class Core {
+ public:
+  struct Options {
+    std::optional<Truncation> truncation;
+    std::optional<Padding> padding;
+  };
+  static std::shared_ptr<const Core> read(std::string source, Options& options);
+  std::shared_ptr<const Core> with_added(const std::vector<AddedToken>& tokens, std::size_t& added) const;
+  std::string dump(const Options& options) const;
+
+  const Model& model() const { return *model_; }
+  const AddedTokens& added() const { return *added_; }
+  Id find(std::string_view token) const { return added_->find(token, *model_); }
+  // Null-data view for an id that no token has.
+  std::string_view token(Id id) const;
+  std::size_t size(bool with_added) const;
+  std::size_t added_by_template(bool pair) const { return post_ ? post_->added(pair) : 0; }
+  bool plan_runs() const { return plan_ != nullptr; }
+  // The same tokenizer on the literal path alone (the differential tests hold the two against each other).
+  std::shared_ptr<const Core> without_plan() const;
+
+  void encode_sequence(const SequenceInput& input, Tokens& out, Scratch& scratch) const;
+  // Encodes one input into rows: truncation, template, overflow.
+  void encode(const SequenceInput& first, const SequenceInput* second, std::int32_t sample, const Wanted& wanted,
+              const Truncation* truncation, Scratch& scratch, Rows& out) const;
+  void process(const Tokens& first, const Tokens* second, std::int32_t sample, const Wanted& wanted,
+               const Truncation* truncation, Rows& out) const;
+  std::string decode(const Id* ids, std::size_t n, bool skip_special_tokens) const;
+
+  // Working memory (word caches, buffers) for one thread at a time.
+  class Lease {
+   public:
+    explicit Lease(const Core& core);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Scratch& operator*() { return *scratch_; }
+
+   private:
+    const Core& core_;
+    std::unique_ptr<Scratch> scratch_;
+  };
+
+ private:
+  void encode_text(std::string_view text, Tokens& out, Scratch& scratch) const;
+  void encode_literally(std::string_view text, std::size_t begin, std::size_t end, std::uint32_t& word, Tokens& out,
+                        Scratch& scratch) const;
+  void push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const;
+  void prepare();
+  Span trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const;
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<const Normalizer> normalizer_;
+  std::shared_ptr<const PreTokenizer> pre_tokenizer_;
+  std::shared_ptr<const PostProcessor> post_;
+  std::shared_ptr<const Decoder> decoder_;
+  std::shared_ptr<const AddedTokens> added_;
+  std::shared_ptr<const Plan> plan_;
+  // White space at both ends of each token, for processors that trim it from offsets.
+  std::shared_ptr<const std::vector<std::pair<std::uint16_t, std::uint16_t>>> blanks_;
+  std::string normalizer_spec_ = "null", pre_tokenizer_spec_ = "null", post_spec_ = "null", decoder_spec_ = "null";
+
+  struct Pool {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Scratch>> idle;
+  };
+  std::shared_ptr<Pool> pool_ = std::make_shared<Pool>();
+};
+
+}  // namespace enfold::tok

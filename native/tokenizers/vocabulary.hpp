@@ -1,0 +1,127 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "errors.hpp"
+
+namespace enfold::tok {
+
+using Id = std::int32_t;
+inline constexpr Id kNoId = -1;
+
+inline std::uint64_t load64(const char* p) {
+  std::uint64_t v;
+  std::memcpy(&v, p, 8);
+  return v;
+}
+
+inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+#ifdef __SIZEOF_INT128__
+  __extension__ using Wide = unsigned __int128;
+  const Wide m = static_cast<Wide>(a) * b;
+  return static_cast<std::uint64_t>(m) ^ static_cast<std::uint64_t>(m >> 64);
+#else
+  a *= 0x9E3779B97F4A7C15ull;
+  a ^= (b + 0x632BE59BD9B4E019ull) * 0xD6E8FEB86659FD93ull;
+  return a ^ a >> 32;
+#endif
+}
+
+inline std::uint64_t hash_bytes(const char* p, std::size_t n) {
+  std::uint64_t h = n * 0x9E3779B97F4A7C15ull ^ 0x2D358DCCAA6C78A5ull;
+  for (; n >= 8; n -= 8, p += 8) h = mix(h ^ load64(p), 0x8BB84B93962EACC9ull);
+  std::uint64_t rest = 0;
+  std::memcpy(&rest, p, n);
+  return mix(h ^ rest, 0x4B33A62ED433D4A3ull);
+}
+
+// Token ⇄ id: strings in one arena, an open-addressed table of ids with the upper half of the hash beside them.
+class Vocabulary {
+ public:
+  void reserve(std::size_t tokens, std::size_t bytes);
+  // Adds a token; one that is there already gets the new id.
+  void add(std::string_view token, std::int64_t id);
+
+  Id find(std::string_view token) const {
+    if (slots_.empty()) return kNoId;
+    const std::uint64_t h = hash_bytes(token.data(), token.size());
+    const auto tag = static_cast<std::uint32_t>(h >> 32);
+    for (std::size_t i = h & mask_;; i = (i + 1) & mask_) {
+      const Slot& slot = slots_[i];
+      if (slot.entry == kEmpty) return kNoId;
+      if (slot.tag == tag && text(entries_[slot.entry]) == token) return entries_[slot.entry].id;
+    }
+  }
+  bool contains(Id id) const {
+    return static_cast<std::size_t>(id) < by_id_.size() && by_id_[static_cast<std::size_t>(id)] != kEmpty;
+  }
+  // The token of an id; check contains() first.
+  std::string_view operator[](Id id) const { return text(entries_[by_id_[static_cast<std::size_t>(id)]]); }
+  std::size_t size() const { return entries_.size(); }      // distinct tokens
+  std::size_t id_limit() const { return by_id_.size(); }    // one more than the largest id
+  bool has_shared_ids() const { return shared_ids_; }
+
+  template <typename F>
+  void each(F&& f) const {
+    for (const Entry& entry : entries_) f(text(entry), entry.id);
+  }
+
+ private:
+  static constexpr std::uint32_t kEmpty = 0xFFFFFFFFu;
+  struct Entry {
+    std::uint32_t at, size;
+    Id id;
+  };
+  struct Slot {
+    std::uint32_t tag, entry;
+  };
+  std::string_view text(const Entry& e) const { return {arena_.data() + e.at, e.size}; }
+  void grow(std::size_t slots);
+
+  std::string arena_;
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> by_id_;
+  std::vector<Slot> slots_;
+  std::size_t mask_ = 0;
+  bool shared_ids_ = false;
+};
+
+// A set of byte strings walked byte by byte. Node 0 is the root.
+class Trie {
+ public:
+  static constexpr std::uint32_t kNone = 0xFFFFFFFFu;
+  Trie() : values_(1, kNone) {}
+  void add(std::string_view key, std::uint32_t value);
+  std::uint32_t step(std::uint32_t node, char byte) const {
+    if (slots_.empty()) return kNone;
+    const std::uint64_t key = static_cast<std::uint64_t>(node) << 8 | static_cast<unsigned char>(byte);
+    for (std::size_t i = place(key);; i = (i + 1) & mask_) {
+      if (slots_[i].next == kNone) return kNone;
+      if (slots_[i].node == node && slots_[i].byte == static_cast<unsigned char>(byte)) return slots_[i].next;
+    }
+  }
+  std::uint32_t value(std::uint32_t node) const { return values_[node]; }
+  bool empty() const { return values_.size() == 1 && values_[0] == kNone; }
+
+ private:
+  struct Slot {
+    std::uint32_t node;
+    std::uint32_t next;
+    std::uint8_t byte;
+  };
+  std::size_t place(std::uint64_t key) const {
+    return static_cast<std::size_t>(key * 0x9E3779B97F4A7C15ull >> 24) & mask_;
+  }
+  void insert(std::uint32_t node, unsigned char byte, std::uint32_t next);
+
+  std::vector<std::uint32_t> values_;
+  std::vector<Slot> slots_;
+  std::size_t mask_ = 0;
+};
+
+}  // namespace enfold::tok
