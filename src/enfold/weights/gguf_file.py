@@ -221,11 +221,15 @@ _LENGTH = struct.Struct("<Q")
 
 
 def _read_container(file: RawFile) -> tuple[Fields, dict[str, Entry]]:
-    reader = _reader_class()
     try:
         # A hostile number may wrap in numpy's fixed-width arithmetic; the checks below see to it.
         with np.errstate(over="ignore"):
-            found = reader(file.path)
+            found = _reader_class()(file.path)
+        values = {}
+        for key, field in found.fields.items():
+            if not key.startswith("GGUF."):  # the container's own counts
+                part = field.parts[field.data[0]]
+                values[key] = part if isinstance(part, _Array) else field.contents()
     except EnfoldError:
         raise
     except Exception as error:  # the package checks little: a torn file fails it in any way
@@ -233,11 +237,6 @@ def _read_container(file: RawFile) -> tuple[Fields, dict[str, Entry]]:
         raise CheckpointError(f"{file.path} is no whole GGUF file ({cause[:200]})") from error
     if found.byte_order == "S":
         raise CheckpointError(f"{file.path} is a big-endian GGUF file: convert it with gguf_convert_endian.py")
-    values = {}
-    for key, field in found.fields.items():
-        if not key.startswith("GGUF."):  # the container's own counts
-            part = field.parts[field.data[0]]
-            values[key] = part if isinstance(part, _Array) else field.contents()
     return Fields(values), _checked(file, found.infos, found.data_offset, int(found.alignment))
 
 

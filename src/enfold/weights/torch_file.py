@@ -1,10 +1,13 @@
 """Legacy `pytorch_model.bin` files: pickles, opened without running anything that they ask for."""
 
+import contextlib
 import ctypes
 import functools
+import io
 import mmap
 import os
 import pickle
+import pickletools
 import re
 import struct
 import sys
@@ -19,6 +22,7 @@ from enfold.weights.raw_file import PIECE_VALUES, RawFile, pieces, refuse_pointe
 
 # How torch's restricted unpickler names what it refuses to import.
 _REFUSED = re.compile(r"GLOBAL (\S+)")
+_READ_FOR_NAMES = 1 << 24
 _CONVERT = "if you trust its maker, convert it to safetensors where it was made (safetensors.torch.save_file)"
 
 
@@ -104,8 +108,9 @@ def _load(path: str, *, mapped: bool) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        refused = _REFUSED.search(str(error))
-        what = f"asks for {refused[1]}" if refused else f"is no plain state dict ({_first_line(error)})"
+        named = _REFUSED.search(str(error))
+        refused = named[1] if named else _foreign_global(path)
+        what = f"asks for {refused}" if refused else f"is no plain state dict ({_first_line(error)})"
         raise CheckpointError(
             f"{path} {what}: a pickle that holds anything but tensors may run code, so it was not opened; {_CONVERT}"
         ) from error
@@ -126,6 +131,33 @@ def _load(path: str, *, mapped: bool) -> dict[str, torch.Tensor]:
             )
         tensors[name] = value.detach()
     return tensors
+
+
+def _foreign_global(path: str) -> str | None:
+    """The first name outside torch that the file's pickles import, found by reading them and not by running them.
+
+    torch's own message does not name it where the pickle is of protocol 4 or later.
+    """
+    with open(path, "rb") as file:
+        content = file.read(_READ_FOR_NAMES)
+    if content.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(path) as archive:
+            record = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+            content = archive.open(record).read(_READ_FOR_NAMES) if record else b""
+    stream, texts = io.BytesIO(content), ["", ""]
+    with contextlib.suppress(Exception):  # what can't be parsed names nothing
+        while stream.tell() < len(content):  # the older format is several pickles in a row
+            for operation, argument, _ in pickletools.genops(stream):
+                if operation.name == "GLOBAL":
+                    name = str(argument).replace(" ", ".")
+                elif operation.name == "STACK_GLOBAL":
+                    name = ".".join(texts)
+                else:
+                    texts = [texts[1], argument] if isinstance(argument, str) else texts
+                    continue
+                if not name.startswith(("torch.", "collections.OrderedDict")):
+                    return shown(name).strip("'")
+    return None
 
 
 def _check_zip(path: str) -> None:
