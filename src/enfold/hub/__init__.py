@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from enfold.hub.push import push_folder
 
 _WHERE = {
-    **{name: f"enfold.hub.{name}" for name in ("cache", "files", "ids", "paths", "push", "remote")},
+    **{name: f"enfold.hub.{name}" for name in ("account", "cache", "files", "ids", "paths", "push", "remote")},
     "list_files": "enfold.hub.files",
     "push_folder": "enfold.hub.push",
     "resolve_file": "enfold.hub.files",

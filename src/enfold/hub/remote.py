@@ -37,7 +37,7 @@ def fetch_listing(repo_id: str, revision: str, *, token: Token = None) -> tuple[
             repo_id, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT, token=token
         )
         if not info.sha or info.siblings is None:
-            raise errors.HubError(f"{_endpoint()} answered for {repo_id} without a commit or a list of files.")
+            raise errors.HubError(f"{endpoint()} answered for {repo_id} without a commit or a list of files.")
         safe_relative_path(info.sha)
         listing, whole = {}, True
         for file in info.siblings:
@@ -87,7 +87,7 @@ def check_arrived(snapshot: CachedSnapshot, name: str, entry: Entry) -> None:
     raise errors.TornFileError(
         f"{name} of {snapshot.repo_id} arrived altered or cut short: {size} bytes, and its hash is not the one the "
         f"hub announced ({entry.etag}, {entry.size} bytes). It was not kept. Try again; if it stays so, the server at "
-        f"{_endpoint()} or something on the way to it changes files."
+        f"{endpoint()} or something on the way to it changes files."
     )
 
 
@@ -109,7 +109,7 @@ def clear_errors(repo_id: str, revision: str | None = None, filename: str | None
 def _translated(error: BaseException, repo_id: str, revision: str | None, filename: str | None) -> Exception | None:
     from huggingface_hub import errors as theirs
 
-    where = _endpoint()
+    where = endpoint()
     what = f"{filename} of {repo_id}" if filename else repo_id
     # The client's HTTP library has changed its name over the releases; its base error is HfHubHTTPError's first base.
     transport = theirs.HfHubHTTPError.__bases__[0]
@@ -187,7 +187,8 @@ def offline(what: str, reason: str) -> errors.OfflineError:
     )
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """Address of the hub: `HF_ENDPOINT`, or the official one."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT

@@ -1,0 +1,78 @@
+"""`enfold run TASK`: a pipeline over texts from the command line, a file or standard input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import enfold
+from enfold.base.errors import ArgumentError
+from enfold.cli.arguments import add_loading, add_verb, key_value, positive_int
+from enfold.cli.show import as_json, as_text
+
+_EXAMPLES = """\
+  enfold run text-classification "This makes NLP easy!"
+  enfold run token-classification "I has a apple ." --model enfold-starter/gector-distilbert-cased
+  enfold run fill-mask "Paris is the [MASK] of France." --model enfold-starter/splade-tiny --option top_k=3
+  enfold run feature-extraction --file sentences.txt --batch-size 32 --json > vectors.jsonl
+  cat prompts.txt | enfold run text-generation --option max_new_tokens=40 --option do_sample=false
+"""
+
+
+def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
+    parser = add_verb(
+        verbs,
+        common,
+        "run",
+        help="run a task on texts",
+        description="Run a task (as `enfold.pipeline` knows them) on texts: those given, or each line of a file or of "
+        "standard input. Results come in the order of the texts, each as soon as it is there.",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("task", metavar="TASK", help="text-generation, feature-extraction, fill-mask, …")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="one or more texts")
+    parser.add_argument("--model", metavar="ID", help="repository id or folder (default: the task's own)")
+    add_loading(parser)
+    parser.add_argument("--batch-size", type=positive_int, metavar="N", help="texts that go through the model together")
+    parser.add_argument("--file", metavar="F", help="read texts from this file, one a line; - is standard input")
+    parser.add_argument(
+        "--option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        type=key_value,
+        help="an option of the task's call",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON value a line for each text, in full")
+    parser.set_defaults(run=run, error=parser.error)
+
+
+def run(asked: argparse.Namespace) -> None:
+    if asked.file and asked.texts:
+        asked.error("give TEXT or --file, not both")
+    if not asked.texts and not asked.file and sys.stdin.isatty():
+        asked.error("no text: give TEXT, --file F, or lines on standard input")
+    texts = iter(asked.texts) if asked.texts else _lines(asked.file or "-")
+    pipeline: Any = enfold.pipeline
+
+    loading = {"revision": asked.revision, "device": asked.device, "dtype": asked.dtype, "batch_size": asked.batch_size}
+    task = pipeline(
+        asked.task, model=asked.model, **{key: value for key, value in loading.items() if value is not None}
+    )
+    write = as_json if asked.json else as_text
+    for result in task(texts, **dict(asked.option)):
+        print(write(result), flush=True)
+
+
+def _lines(path: str) -> Iterator[str]:
+    """Each line of a UTF-8 file, without its end; a byte order mark is not text."""
+    file = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                name = "standard input" if path == "-" else path
+                raise ArgumentError(f"Line {number} of {name} is not UTF-8 text: {error.reason}.") from error
