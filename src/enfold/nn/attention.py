@@ -6,6 +6,7 @@ what they refuse; the first that accepts runs, and one that was asked for by nam
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -47,7 +48,7 @@ class Query:
         if key not in memo:
             shapes = list(zip(self.where.lengths, self.keys.lengths, strict=True))
             edges = [0, *(i for i in range(1, len(shapes)) if shapes[i] != shapes[i - 1]), len(shapes)]
-            memo[key] = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b and shapes[a][0]]
+            memo[key] = [(a, b) for a, b in pairwise(edges) if a < b and shapes[a][0]]
         return memo[key]
 
     def heads_first(self, first: int, end: int) -> Tensor:

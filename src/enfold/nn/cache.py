@@ -64,7 +64,7 @@ class Cache:
     def storage(self, depth: int, where: Where, kv_heads: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """The depth's storage with room for the new tokens of `where`."""
         rows = len(where.lengths)
-        needed = max(map(sum, zip(where.lengths, self.lengths, strict=True))) if self.lengths else max(where.lengths)
+        needed = max(where.after)
         held = self._own.get(depth)
         present = 0 if held is None else held[0].shape[2]
         if held is not None and present >= needed:
@@ -92,17 +92,11 @@ class Cache:
                 store[first:end, :, start : start + length] = part.view(end - first, length, *new.shape[1:]).transpose(
                     1, 2
                 )
-        return Stored(*stores, lengths=self.after(where))
-
-    def after(self, where: Where) -> tuple[int, ...]:
-        """Lengths once the tokens of `where` are in."""
-        if not self.lengths:
-            return where.lengths
-        return tuple(a + b for a, b in zip(self.lengths, where.lengths, strict=True))
+        return Stored(*stores, lengths=where.after)
 
     def advance(self, where: Where, columns: int) -> None:
         """Count the new tokens in, once every depth has written them."""
-        self.lengths = self.after(where)
+        self.lengths = where.after
         self.columns += columns
 
     def cross(self, depth: int) -> Stored | None:

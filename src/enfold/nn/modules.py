@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from enfold.base.errors import LengthError
 from enfold.nn import kernels, spec
 from enfold.nn.attention import Query, Rule, attend
-from enfold.nn.cache import Cache, Packed
+from enfold.nn.cache import Cache, Packed, Stored
 from enfold.nn.linear import Group, Linear
 from enfold.nn.relative import Relative
 from enfold.nn.rope import RopeTable, rotate
@@ -40,7 +40,7 @@ class Source:
 
 @dataclass
 class Trace:
-    """What a caller asked to see on the way: hidden states [N, D] before each layer and at the end, attention weights."""
+    """What a caller asked to see on the way: states [N, D] before each layer and at the end, attention weights."""
 
     hidden: list[Tensor] | None = None
     attentions: list[Tensor] | None = None
@@ -122,6 +122,11 @@ class Attention(nn.Module):
         return () if self.spec.together else (Group(self, ("q", "k", "v")),)
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        if context.cache is not None and not torch.is_grad_enabled():
+            whole = self.qkv(x) if self.spec.together else self.groups[0].whole(x)  # [N, (H + 2·Hkv)·d]
+            if whole is not None:
+                q, keys = self.remember(whole, context.cache, context, depth)
+                return self.answer(q, keys, context, context.trace.attentions)
         parts = self.qkv(x).split(self.widths, dim=-1) if self.spec.together else self.groups[0].parts(x)
         q, k, v = (part.unflatten(-1, (-1, self.spec.head_dim)) for part in parts)  # [N, H, d], [N, Hkv, d] twice
         if self.spec.rope is not None:
@@ -133,6 +138,17 @@ class Attention(nn.Module):
             stored = context.cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
             keys = keys if fresh else stored
         return self.answer(q, keys, context, context.trace.attentions)
+
+    def remember(self, qkv: Tensor, cache: Cache, context: Context, depth: int) -> tuple[Tensor, Stored]:
+        """Rotate q and k of [N, (H + 2·Hkv)·d] and write k and v straight into the cache; q [N, H, d] and what it sees."""
+        where = context.where
+        stores = cache.storage(depth, where, self.spec.kv_heads, self.spec.head_dim, like=qkv)
+        cos, sin = (None, None) if self.spec.rope is None else context.tables(self.spec.rope, qkv)
+        positions = None if cos is None else where.positions
+        q = kernels.rope_store(
+            qkv, cos, sin, *stores, where.slots, positions=positions, sequences=where.sequences
+        )
+        return q, Stored(*stores, lengths=where.after)
 
     def answer(self, q: Tensor, keys, context: Context, seen: list[Tensor] | None) -> Tensor:
         """Attend and project back: q [N, H, d] → [N, D]."""

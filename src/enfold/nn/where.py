@@ -9,7 +9,7 @@ A padded batch with a mask is packed on entry and unpacked on exit, so no matrix
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -50,12 +50,34 @@ class Where:
         past = self.past or (0,) * len(self.lengths)
         shapes = list(zip(self.lengths, past, strict=True))
         edges = [0, *(i for i in range(1, len(shapes)) if shapes[i] != shapes[i - 1]), len(shapes)]
-        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        return [(a, b) for a, b in pairwise(edges) if a < b]
 
     @property
     def decoding(self) -> bool:
         """Whether every sequence brings exactly one new token."""
-        return len(self.lengths) == self.positions.shape[0]
+        return len(self.lengths) == self.positions.shape[0] and all(n == 1 for n in self.lengths)
+
+    @cached_property
+    def after(self) -> tuple[int, ...]:
+        """Tokens of each sequence once the new ones are in."""
+        return self.lengths if self.past is None else tuple(a + b for a, b in zip(self.past, self.lengths, strict=True))
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """[N] int64: each token's place in its sequence, where a cache keeps it."""
+        past = self.past or (0,) * len(self.lengths)
+        if self.decoding:
+            return torch.tensor(past, device=self.positions.device)
+        parts = [torch.arange(start, start + new) for start, new in zip(past, self.lengths, strict=True)]
+        return torch.cat(parts).to(self.positions.device)
+
+    @cached_property
+    def sequences(self) -> Tensor | None:
+        """[N] int64: each token's sequence; None while decoding, where token m belongs to sequence m."""
+        if self.decoding:
+            return None
+        rows = torch.arange(len(self.lengths))
+        return rows.repeat_interleave(torch.tensor(self.lengths)).to(self.positions.device)
 
     @property
     def last(self) -> Tensor:
