@@ -1,0 +1,1 @@
+"""The files that hold a vocabulary, each read into plain Python values or into a tokenizer.json document."""

@@ -1,0 +1,504 @@
+"""The tokenizer that users hold: a vocabulary with its options, special tokens and chat template."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from enfold.base.errors import ArgumentError, NotBuiltError, TokenizerError
+from enfold.base.logging import get_logger
+from enfold.tokenizers.calls import Calls, refuse_unknown
+from enfold.tokenizers.chat import Chat
+from enfold.tokenizers.families.recipes import Family, Parts
+from enfold.tokenizers.formats.document import Document, added_token, begin_end_template, engine_from, token_fields
+from enfold.tokenizers.formats.reading import read_merges, read_vocab_json, read_vocab_txt
+from enfold.tokenizers.loading import (
+    FileParts,
+    Source,
+    add_prefix_space,
+    bare_vocabulary,
+    find_source,
+    settings,
+    take_apart,
+)
+from enfold.tokenizers.padding import UNLIMITED, side
+from enfold.tokenizers.saving import Saving
+from enfold.tokenizers.special_tokens import EXTRA, EXTRA_NAMES, NAMED, SpecialTokens
+
+if TYPE_CHECKING:
+    from enfold.tokenizers import AddedToken, Tokenizer
+
+logger = get_logger(__name__)
+
+# Options that every class takes, besides special tokens and what its family adds.
+_OPTIONS = frozenset(
+    {
+        "model_max_length",
+        "max_len",
+        "padding_side",
+        "truncation_side",
+        "model_input_names",
+        "clean_up_tokenization_spaces",
+        "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
+        "split_special_tokens",
+        "chat_template",
+        "add_bos_token",
+        "add_eos_token",
+        "add_prefix_space",
+        "model_specific_special_tokens",
+        "processor_class",
+        "verbose",
+        EXTRA,
+        "additional_special_tokens",
+    }
+)
+
+
+class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
+    """A tokenizer with everything around its engine.
+
+    Usually made by `from_pretrained`. Directly, from one of:
+
+    Args:
+        vocab, merges: a vocabulary (dictionary, list of (token, score), or path) and BPE merges (list or path); only
+            for the classes of families.
+        tokenizer_object: a `Tokenizer`; it is copied.
+        tokenizer_file: a tokenizer.json, taken as it is.
+        vocab_file, merges_file: paths, as older code passes them.
+        added_tokens_decoder: id → AddedToken, to be added in the order of ids.
+        options: special tokens (`pad_token="[PAD]"`), `model_max_length` (tokens), `padding_side`, `truncation_side`,
+            `chat_template`, `add_bos_token`, …, and what the family takes (`do_lower_case`, …).
+
+    Raises:
+        TokenizerError: damaged or contradictory files.
+        ArgumentError: options that contradict each other.
+    """
+
+    family: ClassVar[Family | None] = None
+    vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 (replaced per instance, never changed)
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    is_fast = True
+    pad_token_type_id = 0
+
+    def __init__(
+        self,
+        vocab: Any = None,
+        merges: Any = None,
+        *,
+        tokenizer_object: Any = None,
+        tokenizer_file: str | os.PathLike | None = None,
+        vocab_file: str | os.PathLike | None = None,
+        merges_file: str | os.PathLike | None = None,
+        added_tokens_decoder: "Mapping[int, AddedToken] | None" = None,
+        name_or_path: str = "",
+        _parts: FileParts | None = None,
+        _document: Document | None = None,
+        **options: Any,
+    ):
+        family = type(self).family
+        given = dict(options)
+        self.name_or_path = name_or_path
+        self._split_engine: Tokenizer | None = None
+        self._promoted: list[AddedToken] = []
+        self._warned: set[str] = set()
+        self._declared_class: str | None = options.pop("_declared_class", None)
+        if family is not None:
+            options = {**family.defaults, **options}
+            if not options.get(EXTRA) and "additional_special_tokens" not in options and (own := family.extra(options)):
+                options[EXTRA] = own
+        engine, document = None, _document
+        post_processor = None
+        if tokenizer_object is not None:
+            engine = engine_from(tokenizer_object.to_str(), "tokenizer_object")
+        elif tokenizer_file is not None:
+            engine = _engine_from_file(Path(tokenizer_file))
+        elif document is None:
+            parts = _parts or FileParts(_given_parts(vocab, merges, vocab_file, merges_file))
+            if family is None:
+                raise TokenizerError(
+                    f"{type(self).__name__} needs tokenizer_file= or tokenizer_object=; a bare vocabulary needs the "
+                    "class of its family (BertTokenizer, GPT2Tokenizer, …)."
+                )
+            document = family.build(parts.parts, options)
+            post_processor = parts.post_processor
+            _defaults_from_file(options, parts.truncation, parts.padding)
+        if engine is not None:
+            _defaults_from_file(options, engine.truncation, engine.padding)
+            engine.no_truncation()
+            engine.no_padding()
+        self._take_options(options)
+        tokens = self._tokens_to_add(
+            added_tokens_decoder or {}, document.added() if document is not None else _added_texts(engine)
+        )
+        flags = (bool(options.get("add_bos_token")), bool(options.get("add_eos_token")))
+        explicit = "add_bos_token" in options or "add_eos_token" in options
+        if document is not None:
+            document.add(tokens)
+            if explicit or post_processor is None:
+                post_processor = self._begin_end(*flags, document.ids)
+            if family is not None and family.finish is not None and _document is None:
+                post_processor = family.finish(document, options)
+            if document.sections["post_processor"] is None or explicit:
+                document.sections["post_processor"] = post_processor
+            engine = document.build()
+            self._model_kind = document.model["type"]
+        else:
+            assert engine is not None
+            # A token of the file that the configuration names is special, whatever the file says.
+            named = set(self.special_tokens_map.values())
+            file_tokens = engine.get_added_tokens_decoder().values()
+            self._promoted = [_as_special(t) for t in file_tokens if not t.special and t.content in named]
+            if tokens or self._promoted:
+                engine.add_tokens([*self._promoted, *tokens])
+            self._model_kind = None
+        assert engine is not None
+        self._tokenizer = engine
+        self._add_bos, self._add_eos = flags
+        if explicit and document is None:
+            self._set_begin_end(*flags)
+        kept = {key: value for key, value in given.items() if not key.startswith("_")}
+        self.init_kwargs: dict[str, Any] = {**(family.defaults if family else {}), **kept}
+
+    def _take_options(self, options: dict[str, Any]) -> None:
+        """Attributes from options; what is no option of enfold's stays in `init_kwargs` alone."""
+        limit = options.get("model_max_length", options.get("max_len"))
+        if limit is not None and (not isinstance(limit, (int, float)) or limit < 0):
+            raise ArgumentError(f"model_max_length must be a number of tokens, got {limit!r}.")
+        self.model_max_length = UNLIMITED if limit is None else int(limit)
+        self.padding_side = side(options.get("padding_side") or type(self).padding_side, "padding_side")
+        self.truncation_side = side(options.get("truncation_side") or type(self).truncation_side, "truncation_side")
+        self.model_input_names = list(options.get("model_input_names") or type(self).model_input_names)
+        self.clean_up_tokenization_spaces = bool(options.get("clean_up_tokenization_spaces", False))
+        name = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
+        self.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = bool(options.get(name, False))
+        self.split_special_tokens = bool(options.get("split_special_tokens", False))
+        self.verbose = bool(options.get("verbose", False))
+        self.add_prefix_space = options.get("add_prefix_space", False)
+        template = options.get("chat_template")
+        if isinstance(template, (list, tuple)):
+            template = {entry["name"]: entry["template"] for entry in template}
+        self.chat_template = template
+        family = type(self).family
+        for key in family.defaults if family is not None else ():
+            if key not in NAMED and not hasattr(type(self), key) and key not in self.__dict__:
+                self.__dict__[key] = options[key]
+
+        extra = options.get(EXTRA) or options.get("additional_special_tokens") or []
+        named = {key: options.get(key) for key in NAMED}
+        specific = dict(options.get("model_specific_special_tokens") or {})
+        for key, value in options.items():
+            if key.endswith("_token") and key not in NAMED and value is not None and not isinstance(value, bool):
+                specific.setdefault(key, value)
+        if isinstance(extra, dict):
+            specific, extra = {**specific, **extra}, []
+        if not isinstance(extra, (list, tuple)):
+            raise ArgumentError(f"{EXTRA} must be a list of tokens or an object of name → token, got {extra!r:.80}.")
+        self._set_special_tokens({**named, **specific}, extra)
+
+    def _tokens_to_add(self, decoder: "Mapping[int, AddedToken]", known: Sequence[str]) -> "list[AddedToken]":
+        """Tokens that the files or options name, in the order in which they get ids."""
+        from enfold.tokenizers import AddedToken
+
+        tokens: list[Any] = [token for _, token in sorted(decoder.items())]
+        texts = {*known, *map(str, tokens)}
+        for token in [*self._special_tokens.values(), *self._extra_special]:
+            if token is not None and str(token) not in texts:
+                tokens.append(token)
+                texts.add(str(token))
+        named = {str(token) for token in self._special_tokens.values() if token is not None}
+        result = []
+        for token in tokens:
+            if isinstance(token, str):
+                token = AddedToken(token, special=True, normalized=False)
+            elif not token.special and str(token) in named:
+                token = _as_special(token)
+            result.append(token)
+        return result
+
+    def _begin_end(self, begin: bool, end: bool, ids: Any) -> dict[str, Any]:
+        bos, eos = self.bos_token, self.eos_token
+        first = (bos, ids([bos])[bos]) if begin and bos is not None else None
+        last = (eos, ids([eos])[eos]) if end and eos is not None else None
+        return begin_end_template(first, last)
+
+    def _set_begin_end(self, begin: bool, end: bool) -> None:
+        whole = json.loads(self._tokenizer.to_str())
+        whole["post_processor"] = self._begin_end(
+            begin, end, lambda tokens: {token: self._tokenizer.token_to_id(token) for token in tokens}
+        )
+        self._tokenizer = self._rebuilt(json.dumps(whole, ensure_ascii=False))
+        self._split_engine = None
+        self._add_bos, self._add_eos = begin, end
+
+    def _rebuilt(self, document: str) -> "Tokenizer":
+        """An engine from a changed document; what a document can't say is said again."""
+        engine = engine_from(document, self.name_or_path or type(self).__name__)
+        if self._promoted:
+            engine.add_tokens(self._promoted)
+        return engine
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *,
+        cache_dir: str | os.PathLike | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        gguf_file: str | None = None,
+        use_fast: bool | None = None,
+        trust_remote_code: bool | None = None,
+        _source: Source | None = None,
+        _declared_class: str | None = None,
+        **overrides: Any,
+    ) -> "PreTrainedTokenizerFast":
+        """Load a tokenizer.
+
+        Args:
+            pretrained_model_name_or_path: a repository id, a folder, or a tokenizer.json, vocab.txt or GGUF file.
+            cache_dir, local_files_only, token, revision, subfolder: where to look, as everywhere in enfold.
+            gguf_file: take the vocabulary and chat template of this GGUF file of the repository.
+            use_fast: accepted; there is one engine.
+            trust_remote_code: accepted; code of a repository is never run, and this class needs none.
+            overrides: options that win over the files': special tokens, `padding_side`, `model_max_length`, …
+
+        Raises:
+            HubError and its kin: the repository or a file can't be had.
+            TokenizerError: no tokenizer in it, or a damaged one.
+            ArgumentError: an override that no tokenizer knows.
+        """
+        where = {
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+            "token": token,
+            "revision": revision,
+            "subfolder": subfolder,
+        }
+        source = _source or find_source(pretrained_model_name_or_path, gguf_file=gguf_file, **where)
+        known = {*_OPTIONS, *(cls.family.defaults if cls.family else ())}
+        if strange := [key for key in overrides if key not in known and not key.endswith("_token")]:
+            refuse_unknown(cls.from_pretrained, strange, [*sorted(known), *NAMED, *where])
+        options = settings(source, overrides)
+        options["name_or_path"] = source.name
+        if _declared_class is not None:
+            options["_declared_class"] = _declared_class
+        if source.gguf is not None:
+            from enfold.tokenizers.formats.gguf import read_gguf_vocabulary
+
+            vocabulary = read_gguf_vocabulary(source.gguf)
+            options = {**options, **vocabulary.config, **overrides}
+            return cls(_document=vocabulary.document, **options)
+        path = source.tokenizer_file
+        if cls.family is None:
+            if path is None:
+                raise TokenizerError(
+                    f"{source.name}: no tokenizer.json. A bare vocabulary needs the class of its family: BertTokenizer "
+                    "for vocab.txt, GPT2Tokenizer for vocab.json with merges.txt (AutoTokenizer chooses it)."
+                )
+            tokenizer = cls(tokenizer_file=path, **options)
+            if "add_prefix_space" in overrides:
+                tokenizer._set_prefix_space(bool(overrides["add_prefix_space"]))
+            return tokenizer
+        if path is None:
+            return cls(_parts=FileParts(bare_vocabulary(source, cls.family.model)), **options)
+        parts = take_apart(path)
+        if "added_tokens_decoder" not in source.config:
+            options["added_tokens_decoder"] = {**options["added_tokens_decoder"], **dict(parts.added)}
+        tokenizer = cls(_parts=parts, **options)
+        tokenizer._tell_differences(parts, path)
+        return tokenizer
+
+    def _set_prefix_space(self, value: bool) -> None:
+        changed = add_prefix_space(self._tokenizer.to_str(), value, self.name_or_path)
+        self._tokenizer = self._rebuilt(changed)
+        self._split_engine = None
+
+    def _tell_differences(self, parts: FileParts, path: Path) -> None:
+        """The family's pipeline stands in for the file's; where they differ, say so."""
+        family = type(self).family
+        assert family is not None
+        options = {**family.defaults, **self.init_kwargs}
+        bare = Parts([] if family.model == "Unigram" else {}, [], parts.parts.charsmap)
+        own = family.build(bare, options).sections
+        differing = [name for name in ("normalizer", "pre_tokenizer") if own[name] != parts.sections[name]]
+        if differing:
+            logger.info(
+                "%s: the %s differs from what %s builds from tokenizer_config.json; the class's is used, as in "
+                "transformers 5. PreTrainedTokenizerFast.from_pretrained takes the file as it is.",
+                path,
+                " and the ".join(differing),
+                type(self).__name__,
+            )
+
+    @property
+    def add_bos_token(self) -> bool:
+        """Whether encoding begins with `bos_token`; setting it replaces the post-processor."""
+        return self._add_bos
+
+    @add_bos_token.setter
+    def add_bos_token(self, value: bool) -> None:
+        self._set_begin_end(bool(value), self._add_eos)
+
+    @property
+    def add_eos_token(self) -> bool:
+        """Whether encoding ends with `eos_token`; setting it replaces the post-processor."""
+        return self._add_eos
+
+    @add_eos_token.setter
+    def add_eos_token(self, value: bool) -> None:
+        self._set_begin_end(self._add_bos, bool(value))
+
+    def _engine(self, split_special_tokens: bool) -> "Tokenizer":
+        """The engine; one that splits special tokens is made apart, so that no call changes a shared one."""
+        if not split_special_tokens:
+            return self._tokenizer
+        if self._split_engine is None:
+            engine = self._rebuilt(self._tokenizer.to_str())
+            engine.encode_special_tokens = True
+            self._split_engine = engine
+        return self._split_engine
+
+    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        self._split_engine = None
+        return super().add_tokens(new_tokens, special_tokens)
+
+    @property
+    def _model_type(self) -> str:
+        if self._model_kind is None:
+            self._model_kind = json.loads(self._tokenizer.to_str())["model"].get("type", "")
+        return self._model_kind
+
+    @property
+    def backend_tokenizer(self) -> "Tokenizer":
+        """The engine."""
+        return self._tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary without added ones."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=False)
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get_vocab(self) -> dict[str, int]:
+        """token → id, added tokens included."""
+        return self._tokenizer.get_vocab(with_added_tokens=True)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """token → id, added tokens included."""
+        return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> "dict[int, AddedToken]":
+        """id → added token."""
+        return self._tokenizer.get_added_tokens_decoder()
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """added token → id, in the order of ids."""
+        return {token.content: index for index, token in sorted(self.added_tokens_decoder.items())}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """added token → id, in the order of ids."""
+        return self.added_tokens_encoder
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many tokens encoding adds to a text, or to a pair."""
+        return self._tokenizer.num_special_tokens_to_add(pair)
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The tokens that the model's limit leaves to a text."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The tokens that the model's limit leaves to both texts of a pair."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Tokens → text, without looking at ids."""
+        decoder = self._tokenizer.decoder
+        return " ".join(tokens) if decoder is None else decoder.decode(tokens)
+
+    def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> "PreTrainedTokenizerFast":
+        """Not built yet."""
+        raise NotBuiltError("train_new_from_iterator is not built yet: the trainers come with the full engine.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state["_tokenizer"] = self._tokenizer.to_str()
+        state["_split_engine"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__["_tokenizer"] = self._rebuilt(state["_tokenizer"])
+
+    def __repr__(self) -> str:
+        added = "\n\t".join(f"{index}: {token!r}," for index, token in self.added_tokens_decoder.items())
+        return (
+            f"{type(self).__name__}(name_or_path='{self.name_or_path}', vocab_size={self.vocab_size}, "
+            f"model_max_length={self.model_max_length}, padding_side='{self.padding_side}', "
+            f"truncation_side='{self.truncation_side}', special_tokens={self.special_tokens_map}, "
+            f"added_tokens_decoder={{\n\t{added}\n}})"
+        )
+
+
+PreTrainedTokenizer = PreTrainedTokenizerFast
+
+
+def _engine_from_file(path: Path) -> "Tokenizer":
+    from enfold.tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except ImportError:
+        raise
+    except Exception as error:
+        raise TokenizerError(f"{path}: {error}") from error
+
+
+def _given_parts(vocab: Any, merges: Any, vocab_file: Any, merges_file: Any) -> Parts:
+    """Vocabulary and merges from values or paths."""
+    vocab = vocab_file if vocab is None else vocab
+    merges = merges_file if merges is None else merges
+    if isinstance(vocab, (str, os.PathLike)):
+        path = Path(vocab)
+        vocab = read_vocab_json(path) if path.suffix == ".json" else read_vocab_txt(path)
+    if isinstance(merges, (str, os.PathLike)):
+        merges = read_merges(Path(merges))
+    elif merges is not None:
+        merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
+    return Parts(vocab, merges)
+
+
+def _defaults_from_file(options: dict[str, Any], truncation: Any, padding: Any) -> None:
+    """What a tokenizer.json says of truncation and padding, where the configuration says nothing."""
+    if truncation:
+        options.setdefault("truncation_side", str(truncation.get("direction", "right")).lower())
+    if padding:
+        options.setdefault("padding_side", str(padding.get("direction", "right")).lower())
+        if padding.get("pad_token") is not None:
+            options.setdefault("pad_token", padding["pad_token"])
+
+
+def _as_special(token: "AddedToken") -> "AddedToken":
+    return added_token(token_fields(token), token.content, special=True)
+
+
+def _added_texts(engine: Any) -> list[str]:
+    return [token.content for token in engine.get_added_tokens_decoder().values()]
+
+
+assert not EXTRA_NAMES & frozenset(NAMED)
