@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from typing import Any
 
 from enfold.cli.arguments import add_loading, add_verb, positive_int
 
@@ -40,10 +41,11 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest tokens that sum to P")
     parser.add_argument("--top-k", type=int, metavar="K", help="sample among the K likeliest tokens")
     parser.add_argument("--seed", type=int, metavar="S", help="the same answers again")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, error=parser.error)
 
 
 def run(asked: argparse.Namespace) -> None:
+    options = generation_options(asked)
     from enfold.cli.answer import model_answer
     from enfold.cli.conversation import Chat
     from enfold.cli.terminal import line_reader
@@ -54,20 +56,23 @@ def run(asked: argparse.Namespace) -> None:
     interactive = sys.stdin.isatty()
     if interactive:
         print(f"loading {asked.model} …", file=sys.stderr, flush=True)
-    answer = model_answer(
-        asked.model, revision=asked.revision, device=asked.device, dtype=asked.dtype, **generation_options(asked)
-    )
+    answer = model_answer(asked.model, revision=asked.revision, device=asked.device, dtype=asked.dtype, **options)
     if interactive:
         print("/help shows the commands; Ctrl-C stops an answer, Ctrl-D leaves.", file=sys.stderr)
     Chat(answer, read_line=line_reader(), system=asked.system, interactive=interactive).talk()
 
 
-def generation_options(asked: argparse.Namespace) -> dict:
-    """What was asked for, under the names of a generation configuration; sampling if any of its knobs was turned."""
+def generation_options(asked: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, under the names of a generation configuration; sampling if any of its knobs was turned.
+
+    What wasn't asked for is left to the model's own settings.
+    """
     knobs = {"temperature": asked.temperature, "top_p": asked.top_p, "top_k": asked.top_k}
     given = {name: value for name, value in knobs.items() if value is not None}
-    options = {"max_new_tokens": asked.max_new_tokens}
+    options: dict[str, Any] = {"max_new_tokens": asked.max_new_tokens}
     if asked.temperature == 0:
+        if len(given) > 1 or asked.seed is not None:
+            asked.error("--temperature 0 takes the likeliest token: --top-p, --top-k and --seed would do nothing")
         return options | {"do_sample": False}
     if given:
         options |= {"do_sample": True, **given}

@@ -23,6 +23,9 @@ from enfold.hub import remote
 from enfold.hub.cache import CachedSnapshot, Entry, cached_snapshots, check_whole, default_cache_dir, kind_of
 from enfold.hub.ids import local_folder
 from enfold.hub.paths import safe_relative_path
+from enfold.hub.push import push_folder
+
+__all__ = ["list_files", "push_folder", "resolve_file", "resolve_snapshot"]
 
 
 def resolve_file(
