@@ -102,6 +102,9 @@ def find_source(name: str | os.PathLike, *, gguf_file: str | None = None, **wher
         tokenizer = _versioned(source.config.get("fast_tokenizer_files"), listed)
         if tokenizer in listed and (found := fetch(tokenizer)):
             paths[TOKENIZER] = found
+        ggufs = [file for file in listed if file.endswith(".gguf") and "/" not in file]
+        if len(ggufs) == 1 and not paths.keys() & {TOKENIZER, VOCAB_TXT, VOCAB_JSON}:
+            source.gguf = fetch(ggufs[0])  # the repository is one GGUF file, which carries its tokenizer
     templates = sorted(f for f in listed if re.fullmatch(TEMPLATE_FOLDER + r"/[^/]+\.jinja", f))
     for file in ([TEMPLATE] if TEMPLATE in paths else []) + templates:
         found = paths.get(file) or fetch(file)
