@@ -28,10 +28,10 @@ PLAIN = {
     "I16": torch.int16,
     "I8": torch.int8,
 }
-# Values expanded at a time: 1 MB of fp32, which stays in the cache and is long beside the cost of the calls.
-PIECE_VALUES = 1 << 18
+# Values expanded at a time: 512 KB of fp32, which stays in the cache and is long beside the cost of the calls.
+PIECE_VALUES = 1 << 17
 # Tensors of fewer pieces are done before other threads would have begun.
-WORTH_THREADS = 3
+WORTH_THREADS = 4
 MAX_WORKERS = 8
 MAX_DIMS = 4
 MAX_VALUES = 1 << 60

@@ -140,6 +140,11 @@ def bytes_of(tensor: torch.Tensor) -> memoryview:
     return tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().data
 
 
+def reach(tensor: torch.Tensor) -> int:
+    """Elements from the first to the last in memory of a tensor that has any."""
+    return sum((d - 1) * s for d, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+
+
 def pieces(out: torch.Tensor, limit: int) -> Iterator[torch.Tensor]:
     """Views that cover `out` in row-major order, each of at most `limit` elements."""
     if out.numel() <= limit:

@@ -12,7 +12,7 @@ import torch
 
 from enfold.base.errors import ArgumentError, CheckpointError
 from enfold.weights.checkpoint import shown
-from enfold.weights.raw_file import PIECE_VALUES, bytes_of, pieces
+from enfold.weights.raw_file import PIECE_VALUES, bytes_of, pieces, reach
 from enfold.weights.safetensors_file import DTYPE_NAMES
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -118,7 +118,7 @@ def _refuse_overlap(named: dict[str, torch.Tensor]) -> None:
     for name, tensor in named.items():
         if tensor.numel():
             begin = tensor.data_ptr()
-            spans.setdefault(tensor.device, []).append((begin, begin + _reach(tensor) * tensor.element_size(), name))
+            spans.setdefault(tensor.device, []).append((begin, begin + reach(tensor) * tensor.element_size(), name))
     for on_device in spans.values():
         on_device.sort()
         # Names whose spans reach beyond the current begin; only their own elements decide (columns may interleave).
@@ -134,17 +134,12 @@ def _refuse_overlap(named: dict[str, torch.Tensor]) -> None:
             near.append((end, name))
 
 
-def _reach(tensor: torch.Tensor) -> int:
-    """Elements from the first to the last in memory."""
-    return sum((d - 1) * s for d, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
-
-
 def _overlap(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether two tensors, `first` at the lower address and with overlapping spans, share an element."""
     distance, uneven = divmod(second.data_ptr() - first.data_ptr(), first.element_size())
     if uneven or first.element_size() != second.element_size() or (first.is_contiguous() and second.is_contiguous()):
         return True
-    taken = torch.zeros(max(_reach(first), distance + _reach(second)), dtype=torch.bool)
+    taken = torch.zeros(max(reach(first), distance + reach(second)), dtype=torch.bool)
     taken.as_strided(first.shape, first.stride()).fill_(True)
     return bool(taken.as_strided(second.shape, second.stride(), distance).any())
 

@@ -18,7 +18,7 @@ import torch
 
 from enfold.base.errors import CheckpointError
 from enfold.weights.checkpoint import Checkpoint, check_destination, no_such_tensor, shown
-from enfold.weights.raw_file import PIECE_VALUES, RawFile, pieces, refuse_pointer
+from enfold.weights.raw_file import PIECE_VALUES, RawFile, pieces, reach, refuse_pointer
 
 # How torch's restricted unpickler names what it refuses to import.
 _REFUSED = re.compile(r"GLOBAL (\S+)")
@@ -88,8 +88,10 @@ class TorchCheckpoint(Checkpoint):
                 piece.copy_(part.view(piece.shape))
                 _release(part)
                 done += piece.numel()
+            _release(flat)  # the kernel maps pages around each fault, behind the part too
         else:
             out.copy_(source)
+            _release(source.as_strided((reach(source),), (1,)))
 
     def close(self) -> None:
         self._views, self._copies, self._closed = {}, None, True
@@ -179,6 +181,8 @@ def _first_line(error: BaseException) -> str:
 
 def _release(part: torch.Tensor) -> None:
     """Drop the mapped pages under `part` from memory; the next look reads them from the file again."""
+    if not part.numel():
+        return
     page = mmap.PAGESIZE
     begin = part.data_ptr() // page * page
     end = -(-(part.data_ptr() + part.nbytes) // page) * page
