@@ -5,19 +5,27 @@
 namespace enfold::kernels::ENFOLD_ISA {
 
 inline V silu(V x) { return x / (set1(1.0f) + exp(set1(0) - x)); }
+// ½ (1 + tanh u) is the logistic function of 2u, which needs one exponential and cancels nowhere.
 inline V gelu_tanh(V x) {
-  const V inner = set1(0.7978845608f) * fma(set1(0.044715f) * x * x, x, x);
-  return set1(0.5f) * x * (set1(1.0f) + tanh(inner));
+  const V u = set1(2 * 0.7978845608f) * fma(set1(0.044715f) * x * x, x, x);
+  return x / (set1(1.0f) + exp(set1(0) - u));
 }
-// Abramowitz and Stegun 7.1.26 reaches 1.5e-7, as torch's own vectorised erf does.
+// The odd rational approximation on [-4, 4] that Eigen uses: within 5e-7, and half the work of one with an exponential.
 inline V erf(V x) {
-  const V a = absolute(x);
-  const V t = set1(1.0f) / fma(set1(0.3275911f), a, set1(1.0f));
-  V p = fma(set1(1.061405429f), t, set1(-1.453152027f));
-  p = fma(p, t, set1(1.421413741f));
-  p = fma(p, t, set1(-0.284496736f));
-  p = fma(p, t, set1(0.254829592f));
-  return with_sign(set1(1.0f) - p * t * exp(set1(0) - a * a), x);
+  const V four = set1(4.0f), c = min(four, max(set1(-4.0f), x)), z = c * c;
+  V p = set1(-2.72614225801306e-10f);
+  p = fma(p, z, set1(2.77068142495902e-08f));
+  p = fma(p, z, set1(-2.10102402082508e-06f));
+  p = fma(p, z, set1(-5.69250639462346e-05f));
+  p = fma(p, z, set1(-7.34990630326855e-04f));
+  p = fma(p, z, set1(-2.95459980854025e-03f));
+  p = fma(p, z, set1(-1.60960333262415e-02f));
+  V q = set1(-1.45660718464996e-05f);
+  q = fma(q, z, set1(-2.13374055278905e-04f));
+  q = fma(q, z, set1(-1.68282697438203e-03f));
+  q = fma(q, z, set1(-7.37332916720468e-03f));
+  q = fma(q, z, set1(-1.42647390514189e-02f));
+  return where_less(absolute(x), four, c * p / q, with_sign(set1(1.0f), x));
 }
 inline V gelu(V x) { return set1(0.5f) * x * (set1(1.0f) + erf(x * set1(0.7071067812f))); }
 

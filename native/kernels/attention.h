@@ -1,4 +1,4 @@
-// Softmax attention with fp32 sums: of one query a sequence over its cache, and inside packed sequences.
+// Softmax attention with fp32 sums, of one query a sequence over its cache.
 #pragma once
 
 #include "parallel.h"
@@ -71,35 +71,41 @@ inline float soften(float *scores, int count, float &largest_score) {
   return sum(total);
 }
 
-// out[g][:] = Σ_j weights[g][j] v_j
+template <class T, int G, int N>
+inline void gather_lanes(const float *weights, int64_t row, const T *v, int64_t v_slot, int count, float *const out[],
+                         int64_t c) {
+  V total[G][N];
+  for (int g = 0; g < G; ++g)
+    for (int i = 0; i < N; ++i) total[g][i] = set1(0);
+  for (int j = 0; j < count; ++j) {
+    V wide[N];
+    for (int i = 0; i < N; ++i) wide[i] = load(v + j * v_slot + c + i * W);
+    for (int g = 0; g < G; ++g) {
+      const V weight = set1(weights[g * row + j]);
+      for (int i = 0; i < N; ++i) total[g][i] = fma(weight, wide[i], total[g][i]);
+    }
+  }
+  for (int g = 0; g < G; ++g)
+    for (int i = 0; i < N; ++i) store(out[g] + c + i * W, total[g][i]);
+}
+
+// out[g][:] = Σ_j weights[g · row + j] v_j
 template <class T, int G>
-inline void gather(const float weights[][kKeys], const T *v, int64_t v_slot, int count, int64_t d, float *const out[]) {
+inline void gather(const float *weights, int64_t row, const T *v, int64_t v_slot, int count, int64_t d,
+                   float *const out[]) {
   int64_t c = 0;
-  for (; c + kWide * W <= d; c += kWide * W) {
-    V total[G][kWide];
-    for (int g = 0; g < G; ++g)
-      for (int i = 0; i < kWide; ++i) total[g][i] = set1(0);
-    for (int j = 0; j < count; ++j) {
-      V wide[kWide];
-      for (int i = 0; i < kWide; ++i) wide[i] = load(v + j * v_slot + c + i * W);
-      for (int g = 0; g < G; ++g) {
-        const V weight = set1(weights[g][j]);
-        for (int i = 0; i < kWide; ++i) total[g][i] = fma(weight, wide[i], total[g][i]);
-      }
-    }
-    for (int g = 0; g < G; ++g)
-      for (int i = 0; i < kWide; ++i) store(out[g] + c + i * W, total[g][i]);
+  for (; c + kWide * W <= d; c += kWide * W) gather_lanes<T, G, kWide>(weights, row, v, v_slot, count, out, c);
+  for (; c + 2 * W <= d; c += 2 * W) gather_lanes<T, G, 2>(weights, row, v, v_slot, count, out, c);
+  for (; c + W <= d; c += W) gather_lanes<T, G, 1>(weights, row, v, v_slot, count, out, c);
+  if (c == d) return;
+  const int n = int(d - c);
+  V total[G];
+  for (int g = 0; g < G; ++g) total[g] = set1(0);
+  for (int j = 0; j < count; ++j) {
+    const V wide = load_n(v + j * v_slot + c, n);
+    for (int g = 0; g < G; ++g) total[g] = fma(set1(weights[g * row + j]), wide, total[g]);
   }
-  for (; c < d; c += W) {
-    const int n = d - c < W ? int(d - c) : W;
-    V total[G];
-    for (int g = 0; g < G; ++g) total[g] = set1(0);
-    for (int j = 0; j < count; ++j) {
-      const V wide = n == W ? load(v + j * v_slot + c) : load_n(v + j * v_slot + c, n);
-      for (int g = 0; g < G; ++g) total[g] = fma(set1(weights[g][j]), wide, total[g]);
-    }
-    for (int g = 0; g < G; ++g) store_n(out[g] + c, total[g], n);
-  }
+  for (int g = 0; g < G; ++g) store_n(out[g] + c, total[g], n);
 }
 
 // One run of keys seen by one query: the largest score, Σ exp(score - largest), and the values weighted so.
@@ -128,7 +134,7 @@ void attend_part(const AttendDecode &a, int64_t b, int64_t kv_head, int64_t head
     }
     parts[g].sum = soften(scores[g], count, parts[g].largest);
   }
-  gather<T, G>(scores, v, a.v_slot, count, a.d, out);
+  gather<T, G>(scores[0], kKeys, v, a.v_slot, count, a.d, out);
 }
 
 template <class T>
@@ -218,7 +224,5 @@ inline void attend_decode(const AttendDecode &a) {
     case Type::f16: return attend_decode_typed<f16>(a);
   }
 }
-
-inline void attend_packed(const AttendPacked &) {}
 
 }  // namespace enfold::kernels::ENFOLD_ISA

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attention.h"
+#include "attention_packed.h"
 #include "linear.h"
 #include "rows.h"
 

@@ -52,13 +52,20 @@ struct AttendDecode {
   int threads;
 };
 
-// Self-attention inside each of the sequences that lie one after another in the rows of a fused projection.
+// Attention inside each of the sequences that lie one after another in the rows of q, k and v.
 struct AttendPacked {
-  const void *qkv;  // [N, 3 · H · d]
-  int64_t row;
-  const int64_t *offsets;  // [B + 1]
-  void *out;               // [N, H · d], contiguous
-  int64_t B, H, d;
+  const void *q;  // [N, H, d]
+  int64_t q_row, q_head;
+  const void *k;  // [N, Hkv, d]
+  int64_t k_row, k_head;
+  const void *v;
+  int64_t v_row, v_head;
+  const int64_t *offsets;  // [B + 1], rows of the sequences
+  const float *bias;       // [H, longest, longest], added to the scaled scores; may be null
+  int64_t bias_head, bias_row;
+  void *out;  // [N, H, d], contiguous
+  int64_t B, H, Hkv, d;
+  bool causal;
   float scale;
   Type type;
   int threads;

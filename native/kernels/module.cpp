@@ -55,6 +55,24 @@ int64_t attend_decode(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, i
   return -1;
 }
 
+// Returns the first offset that doesn't fit, or -1.
+int64_t attend_packed(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, int64_t k_row, int64_t k_head, uintptr_t v,
+                      int64_t v_row, int64_t v_head, uintptr_t offsets, uintptr_t bias, int64_t bias_head,
+                      int64_t bias_row, int64_t bias_length, uintptr_t out, int64_t N, int64_t B, int64_t H, int64_t Hkv,
+                      int64_t d, bool causal, float scale, int type, int threads) {
+  const AttendPacked a{at<void>(q), q_row, q_head, at<void>(k), k_row, k_head, at<void>(v), v_row, v_head,
+                       at<const int64_t>(offsets), at<const float>(bias), bias_head, bias_row, at<void>(out),
+                       B, H, Hkv, d, causal, scale, Type(type), threads};
+  if (a.offsets[0] != 0) return 0;
+  for (int64_t b = 1; b <= B; ++b) {
+    const int64_t length = a.offsets[b] - a.offsets[b - 1];
+    if (length < 0 || a.offsets[b] > N || (bias && length > bias_length)) return b;
+  }
+  if (a.offsets[B] != N) return B;
+  unlocked(N * H * d * 16, [&] { table().attend_packed(a); });
+  return -1;
+}
+
 template <void (*Table::*Op)(const Norm &)>
 void norm(uintptr_t x, int64_t x_row, uintptr_t residual, int64_t residual_row, uintptr_t weight, uintptr_t bias,
           uintptr_t out, int64_t M, int64_t D, float eps, int type, int threads) {
@@ -94,6 +112,7 @@ NB_MODULE(_kernels, m) {
   m.def("use", use, "Choose an instruction set by name; the best that runs here for an empty one.");
   m.def("linear", linear);
   m.def("attend_decode", attend_decode);
+  m.def("attend_packed", attend_packed);
   m.def("rms_norm", norm<&Table::rms_norm>);
   m.def("layer_norm", norm<&Table::layer_norm>);
   m.def("gated", gated);

@@ -50,7 +50,7 @@ def inference():
 def native(monkeypatch):
     """Names of the kernels that ran, so that a test can't pass on the fallback by accident."""
     called = []
-    for name in ("linear", "attend_decode", "rms_norm", "layer_norm", "gated", "rope_store"):
+    for name in ("linear", "attend_decode", "attend_packed", "rms_norm", "layer_norm", "gated", "rope_store"):
         monkeypatch.setattr(_kernels, name, functools.partial(watch, called, name, getattr(_kernels, name)))
     return called
 
@@ -247,6 +247,50 @@ def test_attend_decode_refuses_lengths_beyond_the_cache(level):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("heads", "kv_heads", "d"), [(12, 12, 32), (6, 2, 64), (3, 1, 37), (2, 2, 80), (1, 1, 256)])
+def test_attend_packed_equals_float64(level, native, dtype, heads, kv_heads, d):
+    lengths = [5, 1, 0, 64, 70, 3, 131, 16]
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    N = int(offsets[-1])
+    fused = torch.randn(N, heads + 2 * kv_heads, d).to(dtype)
+    q, k, v = fused.split([heads, kv_heads, kv_heads], 1)
+    bias = torch.randn(heads, 140, 150)
+    for given, causal in [(None, False), (None, True), (bias, False), (bias, True)]:
+        native.clear()
+        ours = kernels.attend_packed(q, k, v, offsets, d**-0.5, bias=given, causal=causal)
+        assert native == ["attend_packed"]
+        wide = None if given is None else given[:, :140, :140].double()
+        exact = kernels._attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, wide, causal)
+        close(ours, exact, dtype, torch.tensor(1.0))
+
+
+def test_sequences_in_one_packing_do_not_touch(level):
+    q, k, v = torch.randn(3, 40, 4, 16).unbind(0)
+    offsets = torch.tensor([0, 7, 19, 40])
+    whole = kernels.attend_packed(q, k, v, offsets, 0.25)
+    k[7:19], v[7:19] = float("nan"), float("inf")
+    spoiled = kernels.attend_packed(q, k, v, offsets, 0.25)
+    assert spoiled[7:19].isnan().all()
+    assert torch.equal(spoiled[:7], whole[:7])
+    assert torch.equal(spoiled[19:], whole[19:])
+    alone = kernels.attend_packed(q[19:], k[19:], v[19:], torch.tensor([0, 21]), 0.25)
+    assert torch.equal(alone, whole[19:])
+
+
+def test_attend_packed_refuses_offsets_that_are_no_cut(level, monkeypatch):
+    q = torch.randn(6, 2, 8)
+    for _ in range(2):
+        for offsets in ([0, 7], [1, 6], [0, 4, 3, 6], [0, 5]):
+            with pytest.raises(ArgumentError, match="offsets"):
+                kernels.attend_packed(q, q, q, torch.tensor(offsets), 1.0)
+        with pytest.raises(ArgumentError, match="at most 5"):
+            kernels.attend_packed(q, q, q, torch.tensor([0, 6]), 1.0, bias=torch.zeros(2, 6, 5))
+        monkeypatch.setattr(kernels, "_enabled", False)
+    with pytest.raises(ArgumentError, match="fit"):
+        kernels.attend_packed(q, q[:5], q[:5], torch.tensor([0, 6]), 1.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("D", [1, 37, 576, 1000])
 def test_norms_equal_float64(level, native, dtype, D):
     x, residual = torch.randn(5, D).to(dtype), torch.randn(5, D).to(dtype)
@@ -371,11 +415,13 @@ def test_nothing_is_read_or_written_beyond_the_end(level, native, dtype):
         k, v = at_end(torch.randn(1, 2, 9, d).to(dtype)), at_end(torch.randn(1, 2, 9, d).to(dtype))
         q = at_end(torch.randn(1, 4, d).to(dtype))
         kernels.attend_decode(q, k, v, torch.tensor([9]), 1.0, bias=at_end(torch.randn(4, 9)))
+        rows = [at_end(torch.randn(7, heads, d).to(dtype)) for heads in (4, 2, 2)]
+        kernels.attend_packed(*rows, torch.tensor([0, 7]), 1.0, bias=at_end(torch.randn(4, 7, 7)))
         R = d // 2 * 2
         table = at_end(torch.randn(3, R).to(dtype))
         qkv = at_end(torch.randn(1, 8 * d).to(dtype))
         kernels.rope_store(qkv, table, table, k, v, torch.tensor([8]), positions=torch.tensor([2]))
-    assert set(native) == {"linear", "rms_norm", "layer_norm", "gated", "attend_decode", "rope_store"}
+    assert set(native) == {"linear", "rms_norm", "layer_norm", "gated", "attend_decode", "attend_packed", "rope_store"}
 
 
 def small_model(x, weight, norm):

@@ -6,6 +6,7 @@ or transforming under way. Otherwise torch computes it, with equal results up to
 native kernels off, `ENFOLD_CPU` (baseline, avx2, avx512, avx512_bf16) picks the instruction set.
 """
 
+import itertools
 import os
 
 import torch
@@ -18,7 +19,18 @@ from torch.nn import Parameter
 from enfold.base.errors import ArgumentError
 from enfold.nn import _kernels
 
-__all__ = ["attend_decode", "available", "gated", "layer_norm", "linear", "rms_norm", "rope_store", "swiglu", "use"]
+__all__ = [
+    "attend_decode",
+    "attend_packed",
+    "available",
+    "gated",
+    "layer_norm",
+    "linear",
+    "rms_norm",
+    "rope_store",
+    "swiglu",
+    "use",
+]
 
 _types = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _activations = {None: 0, "silu": 1, "gelu": 2, "gelu_tanh": 3, "relu": 4}
@@ -375,6 +387,111 @@ def _attend_decode(
     # What the cache holds beyond a sequence's keys was never written, and 0 · NaN would be NaN.
     v = v.masked_fill(~seen[:, None, :, None], 0.0)
     return torch.einsum("bhk,bhkd->bhd", weights, v).to(q.dtype)
+
+
+def attend_packed(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float, *, bias: Tensor | None = None, causal: bool = False
+) -> Tensor:
+    """Attention inside each of the sequences that lie one after another in the rows of q, k and v → [N, H, d].
+
+    `softmax(scale · q kᵀ + bias) v` with fp32 sums and weights; with `causal`, a row sees no later one.
+
+    Args:
+        q: [N, H, d]; H is a multiple of Hkv, neighbouring heads share keys.
+        k, v: [N, Hkv, d]. All three may be slices of a fused projection: only the last dimension must be contiguous.
+        offsets: int64 [B + 1], on the CPU: sequence b holds rows `offsets[b]` … `offsets[b + 1] - 1`.
+        scale: of the scores, usually d^-1/2.
+        bias: fp32 [H, longest, longest], the same for every sequence.
+        causal: whether later rows of a sequence are hidden from earlier ones.
+
+    Raises:
+        ArgumentError: shapes that don't fit, or offsets that don't cut N rows into sequences in order.
+    """
+    N, H, d = q.shape
+    Hkv = k.shape[1]
+    if k.shape != (N, Hkv, d) or v.shape != k.shape or H % Hkv or offsets.numel() < 1:
+        raise ArgumentError(
+            f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)} don't fit: expected [N, H, d] and twice "
+            "[N, Hkv, d] with H a multiple of Hkv"
+        )
+    dtype = q.dtype
+    if dtype in _types and d <= 256 and _native(q, k, v, offsets, bias):
+        q_row, q_head, q_step = q.stride()
+        k_row, k_head, k_step = k.stride()
+        v_row, v_head, v_step = v.stride()
+        if (
+            k.dtype is dtype
+            and v.dtype is dtype
+            and ((q_step == 1 and k_step == 1 and v_step == 1) or d == 1)
+            and offsets.dtype is torch.int64
+            and offsets.is_contiguous()
+            and (bias is None or (bias.dtype is torch.float32 and bias.stride(-1) == 1 and bias.shape[0] == H))
+        ):
+            out = q.new_empty(N, H, d)
+            bad = _kernels.attend_packed(
+                q.data_ptr(),
+                q_row,
+                q_head,
+                k.data_ptr(),
+                k_row,
+                k_head,
+                v.data_ptr(),
+                v_row,
+                v_head,
+                offsets.data_ptr(),
+                0 if bias is None else bias.data_ptr(),
+                0 if bias is None else bias.stride(0),
+                0 if bias is None else bias.stride(1),
+                0 if bias is None else min(bias.shape[1:]),
+                out.data_ptr(),
+                N,
+                offsets.numel() - 1,
+                H,
+                Hkv,
+                d,
+                causal,
+                scale,
+                _types[dtype],
+                _threads(),
+            )
+            if bad >= 0:
+                _refuse_offsets(offsets, N, bias)
+            return out
+    return _attend_packed(q, k, v, offsets, scale, bias, causal)
+
+
+def _refuse_offsets(offsets: Tensor, N: int, bias: Tensor | None) -> None:
+    room = "" if bias is None else f", each sequence at most {min(bias.shape[1:])} rows long (the bias)"
+    raise ArgumentError(f"offsets {offsets.tolist()}: expected 0 … {N} in ascending order{room}")
+
+
+def _attend_packed(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float, bias: Tensor | None, causal: bool
+) -> Tensor:
+    bounds: list[int] = offsets.tolist()
+    lengths = [last - first for first, last in itertools.pairwise(bounds)]
+    if bounds[0] != 0 or bounds[-1] != len(q) or min(lengths, default=0) < 0:
+        _refuse_offsets(offsets, len(q), bias)
+    if bias is not None and max(lengths, default=0) > min(bias.shape[1:]):
+        _refuse_offsets(offsets, len(q), bias)
+    parts = []
+    for first, length in zip(bounds, lengths, strict=False):
+        one, keys, values = (t[first : first + length].transpose(0, 1) for t in (q, k, v))  # [H, L, d]
+        mask = None if bias is None else bias[:, :length, :length].to(q.dtype)
+        if mask is not None and causal:
+            hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+            mask = mask.masked_fill(hidden, float("-inf"))
+        seen = F.scaled_dot_product_attention(
+            one[None],
+            keys[None],
+            values[None],
+            attn_mask=None if mask is None else mask[None],
+            is_causal=causal and mask is None,
+            scale=scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        parts.append(seen[0].transpose(0, 1))
+    return torch.cat(parts) if parts else q.new_empty(q.shape)
 
 
 def rope_store(
