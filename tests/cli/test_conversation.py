@@ -6,7 +6,8 @@ import json
 import pytest
 
 from enfold.base.errors import LengthError
-from enfold.cli.conversation import Chat, printable
+from enfold.cli.conversation import Chat
+from enfold.cli.show import printable
 
 
 def talk(lines, answer=None, **more):

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import enfold
 from enfold.cli.conversation import Answer, Message
 
 
@@ -15,10 +14,12 @@ def model_answer(
     Args:
         options: generation options for every answer, such as `max_new_tokens`.
     """
-    library: Any = enfold  # its names load their rooms when they are used
-    tokenizer = library.AutoTokenizer.from_pretrained(model_id, revision=revision)
+    from enfold.models.auto import AutoModelForCausalLM
+    from enfold.tokenizers.auto import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision)
     loading = {"device": device, "dtype": dtype}
-    model = library.AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         model_id, revision=revision, **{key: value for key, value in loading.items() if value is not None}
     )
 

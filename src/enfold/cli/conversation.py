@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
 from enfold.base.errors import EnfoldError
+from enfold.cli.show import printable
 
 Message = dict[str, str]
 # The conversation so far, its last message the user's → the pieces of the answer.
@@ -156,8 +156,3 @@ class Chat:
 
     def _say(self, text: str) -> None:
         print(text, file=self.out, flush=True)
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which could steer the terminal; newlines and tabs stay."""
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))

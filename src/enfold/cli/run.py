@@ -10,7 +10,7 @@ from typing import Any
 import enfold
 from enfold.base.errors import ArgumentError
 from enfold.cli.arguments import add_loading, add_verb, key_value, positive_int
-from enfold.cli.show import as_json, as_text
+from enfold.cli.show import as_json, as_text, printable
 
 _EXAMPLES = """\
   enfold run text-classification "This makes NLP easy!"
@@ -61,9 +61,14 @@ def run(asked: argparse.Namespace) -> None:
     task = pipeline(
         asked.task, model=asked.model, **{key: value for key, value in loading.items() if value is not None}
     )
-    write = as_json if asked.json else as_text
-    for result in task(texts, **dict(asked.option)):
-        print(write(result), flush=True)
+    for number, result in enumerate(task(texts, **dict(asked.option))):
+        if asked.json:
+            print(as_json(result), flush=True)
+            continue
+        lines = as_text(result)
+        if number and "\n" in lines:
+            print()  # else nobody could tell where one text's result ends
+        print(printable(lines) if sys.stdout.isatty() else lines, flush=True)
 
 
 def _lines(path: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from typing import Any
 
 # The field that answers, by task; the rest of the result stands behind it.
@@ -27,6 +28,11 @@ def as_text(result: Any) -> str:
     if isinstance(result, dict):
         return _fields(result)
     return str(result)
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could steer the terminal; newlines and tabs stay."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
 
 
 def _fields(result: dict[str, Any]) -> str:

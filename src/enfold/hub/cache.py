@@ -170,9 +170,9 @@ class CachedSnapshot:
 
     def _check_inside(self, path: Path, name: str) -> None:
         # A user may keep the cache, a repository or its blobs behind a link of their own; a file may not leave them.
-        real = os.path.realpath(path)
+        real = path.resolve()
         homes = (self.cache_dir, self.storage, self.storage / "blobs")
-        if not any(os.path.commonpath([real, home]) == home for home in map(os.path.realpath, homes)):
+        if not any(real.is_relative_to(home.resolve()) for home in homes):
             raise UnsafePathError(
                 f"Refused {name!r} of {self.repo_id}: in the cache it is a link to {real}, outside of {self.storage}. "
                 "Remove that link and download the file again."
