@@ -1,10 +1,63 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# One tested set of versions, build dependencies included.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TOKENIZERS_PARALLELISM := false
+SOURCES := $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name 'CMakeLists.txt') CMakeLists.txt
+WORKERS ?= 2
 
-# Rebuild the extensions in place (src/enfold/**/_*.so) for development.
-.PHONY: native
-native:
-	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_BUILD_TYPE=Release > build/dev-configure.log 2>&1 || (mkdir -p build && cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_BUILD_TYPE=Release)
+.PHONY: demo test lint format bench docs lines weights native wheel nightly clean
+
+demo: weights
+	$(BIN)/python examples/demo.py
+
+test: weights
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The starter models, by pinned hash, in the standard cache; at once when they are there.
+weights: $(VENV)/.installed
+	$(BIN)/python -m tools.starter_weights
+
+# Each benchmark runs its peer in the same process and prints ratios.
+bench: weights
+	$(BIN)/python -m benchmarks
+
+# The pages are Markdown; this checks that every link and every Python example in them holds.
+docs: weights
+	$(BIN)/python -m pytest -q tests/docs
+
+lines: $(VENV)/.installed
+	$(BIN)/python -m tools.lines
+
+# Rebuild the extensions in place after a change in native/.
+native: $(VENV)/.installed
+	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
 	cmake --build build/dev
-	cmake --install build/dev --prefix src
+	cmake --install build/dev --prefix src > /dev/null
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:
+	rm -rf build dist $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(SOURCES)
+	sh tools/system_packages.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "torch==2.13.0" numpy
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@

@@ -1,27 +1,14 @@
 """enfold: the open-model stack as one package.
 
 Importing this package loads neither torch nor numpy; every public name loads its room on first use.
+
+    >>> from enfold import pipeline
+    >>> pipe = pipeline("text-generation", model="HuggingFaceTB/SmolLM2-135M-Instruct")
 """
 
 from enfold.base.lazy import lazy_names
+from enfold.names import NOT_BUILT, WHERE
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "AutoTokenizer": "enfold.tokenizers.auto",
-    "BatchEncoding": "enfold.tokenizers.batch_encoding",
-    "BertTokenizer": "enfold.tokenizers.families.classes",
-    "BertTokenizerFast": "enfold.tokenizers.families.classes",
-    "DistilBertTokenizer": "enfold.tokenizers.families.classes",
-    "DistilBertTokenizerFast": "enfold.tokenizers.families.classes",
-    "GPT2Tokenizer": "enfold.tokenizers.families.classes",
-    "GPT2TokenizerFast": "enfold.tokenizers.families.classes",
-    "LlamaTokenizer": "enfold.tokenizers.families.classes",
-    "LlamaTokenizerFast": "enfold.tokenizers.families.classes",
-    "PreTrainedTokenizer": "enfold.tokenizers.pretrained",
-    "PreTrainedTokenizerFast": "enfold.tokenizers.pretrained",
-    "T5Tokenizer": "enfold.tokenizers.families.classes",
-    "T5TokenizerFast": "enfold.tokenizers.families.classes",
-}
-
-__getattr__, __dir__ = lazy_names(__name__, _WHERE)
+__getattr__, __dir__ = lazy_names(__name__, WHERE, not_built=NOT_BUILT)

@@ -44,3 +44,14 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingDependencyError(
             f"{purpose} needs the package {module!r}, which is not installed: pip install 'enfold[{extra}]'"
         ) from error
+
+
+def room_not_built(package: str) -> Callable[[str], object]:
+    """`__getattr__` for a room that is planned: every public name raises an error that says so."""
+
+    def __getattr__(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise NotBuiltError(f"{package}.{name} is not built yet: the room {package} is planned, and empty so far.")
+
+    return __getattr__

@@ -82,7 +82,7 @@ def read_entries(source: str | Path, *, gguf_file: str | None = None, **options:
     file = resolve_file(source, gguf_file, **options)
     assert file is not None
     with GGUFCheckpoint(file) as checkpoint:
-        return config_from_gguf(checkpoint.fields)
+        return config_from_gguf(checkpoint.fields, checkpoint)
 
 
 def from_entries(entries: dict[str, Any], source: str) -> PreTrainedConfig:

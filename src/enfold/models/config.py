@@ -179,3 +179,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise ConfigError(f"{path} holds a JSON {type(entries).__name__}; expected an object")
     return entries
+
+
+PretrainedConfig = PreTrainedConfig  # the older spelling

@@ -1,0 +1,5 @@
+"""Devices, processes, precision and sharding. Planned, not built yet."""
+
+from enfold.base.lazy import room_not_built
+
+__getattr__ = room_not_built(__name__)

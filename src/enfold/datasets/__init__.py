@@ -1,0 +1,5 @@
+"""Arrow tables: load, map, filter, stream, save. Planned, not built yet."""
+
+from enfold.base.lazy import room_not_built
+
+__getattr__ = room_not_built(__name__)

@@ -1,0 +1,5 @@
+"""Schedulers, denoisers and image pipelines. Planned, not built yet."""
+
+from enfold.base.lazy import room_not_built
+
+__getattr__ = room_not_built(__name__)
