@@ -130,6 +130,9 @@ void AddedTokens::split(std::string_view text, bool normalized, bool keep_specia
   const auto is = [](char32_t c, std::uint16_t flag) { return unicode::has(c, flag); };
   const Finder& finder = normalized ? normalized_ : raw_;
   std::size_t done = 0, from = 0, begin = 0, end = 0;
+  std::size_t blank_end = 0;             // end of the run of white space scanned last
+  std::size_t overlap = 0;               // bytes given out twice, where a token starts in space that another took
+  constexpr std::size_t kMaxOverlap = 1 << 20;
   Id id = kNoId;
   while (finder.next(text, from, begin, end, id)) {
     from = end;
@@ -147,10 +150,13 @@ void AddedTokens::split(std::string_view text, bool normalized, bool keep_specia
       }
     }
     if (token.rstrip) {
+      if (end < blank_end) end = blank_end;
       while (end < text.size() && is(unicode::decode(text.data() + end), unicode::kSpace)) {
         end += unicode::length(static_cast<unsigned char>(text[end]));
       }
     }
+    if (token.rstrip) blank_end = end;
+    if (begin < done && (overlap += done - begin) > kMaxOverlap) continue;
     if (done < begin) out.push_back(section(kNoId, done, begin));
     out.push_back(section(id, begin, end));
     done = end;

@@ -349,6 +349,8 @@ void bind_tokenizer(nb::module_& m) {
          "pad_to_multiple_of"_a = nb::none())
       .def("no_padding", [](T& t) { t.options.padding.reset(); })
       .def_prop_ro("padding", &T::padding)
+      .def_prop_rw("encode_special_tokens", [](const T& t) { return t.core->splits_special(); },
+                   [](T& t, bool value) { t.core = t.core->splitting_special(value); })
       .def_prop_ro("_has_plan", [](const T& t) { return t.core->plan_runs(); })
       .def("_without_plan", [](const T& t) {
         T made = t;

@@ -271,10 +271,10 @@ std::string Bpe::dump() const {
   std::sort(ordered.begin(), ordered.end(), [](const Merge* x, const Merge* y) { return x->rank < y->rank; });
   for (const Merge* merge : ordered) {
     if (out.back() != '[') out += ',';
-    out += "[" + json::quoted(vocab[static_cast<Id>(merge->pair >> 32)]) + "," +
-           json::quoted(vocab[static_cast<Id>(merge->pair & 0xFFFFFFFFu)]) + "]";
+    out.append(1, '[').append(json::quoted(vocab[static_cast<Id>(merge->pair >> 32)])).append(1, ',');
+    out.append(json::quoted(vocab[static_cast<Id>(merge->pair & 0xFFFFFFFFu)])).append(1, ']');
   }
-  return out + "]}";
+  return out += "]}";
 }
 
 }  // namespace enfold::tok

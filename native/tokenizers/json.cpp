@@ -279,15 +279,19 @@ std::string Value::dump() const {
     case Kind::string: return quoted({node_->text, node_->size});
     case Kind::array: {
       std::string out = "[";
-      each_item("", [&](Value item) { out += (out.size() > 1 ? "," : "") + item.dump(); });
-      return out + "]";
+      each_item("", [&](Value item) {
+        if (out.size() > 1) out += ',';
+        out += item.dump();
+      });
+      return out += ']';
     }
     case Kind::object: {
       std::string out = "{";
       each_member("", [&](std::string_view key, Value value) {
-        out += (out.size() > 1 ? "," : "") + quoted(key) + ":" + value.dump();
+        if (out.size() > 1) out += ',';
+        out.append(quoted(key)).append(1, ':').append(value.dump());
       });
-      return out + "}";
+      return out += '}';
     }
   }
   return "null";

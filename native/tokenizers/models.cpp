@@ -81,9 +81,9 @@ std::string dump_vocabulary(const Vocabulary& vocab) {
   for (std::size_t id = 0; id < vocab.id_limit(); ++id) {
     if (!vocab.contains(static_cast<Id>(id))) continue;
     if (out.size() > 1) out += ',';
-    out += json::quoted(vocab[static_cast<Id>(id)]) + ":" + std::to_string(id);
+    out.append(json::quoted(vocab[static_cast<Id>(id)])).append(1, ':').append(std::to_string(id));
   }
-  return out + "}";
+  return out += '}';
 }
 
 std::string WordPiece::dump() const {

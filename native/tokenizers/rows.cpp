@@ -98,8 +98,9 @@ Rows pad(const Rows& rows, std::size_t length, const Padding& padding, bool name
       for (std::size_t k = 0; !named && k < missing; ++k) out.texts.push_back({out.ids.size() + k, padding.token});
       out.ids.fill(missing, padding.id);
       out.type_ids.fill(missing, padding.type_id);
-      if (!rows.offsets.empty()) out.offsets.fill(missing, Span{0, 0});
-      if (!rows.words.empty()) out.words.fill(missing, -1);
+      // Of rows without a single token nobody can say whether they keep offsets: they may be asked for.
+      if (!rows.offsets.empty() || rows.ids.empty()) out.offsets.fill(missing, Span{0, 0});
+      if (!rows.words.empty() || rows.ids.empty()) out.words.fill(missing, -1);
       out.special.fill(missing, 1);
       out.sequence.fill(missing, -1);
       out.attention.fill(missing, 0);

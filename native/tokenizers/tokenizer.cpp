@@ -8,28 +8,24 @@ namespace {
 
 constexpr std::size_t kIdleScratches = 8;
 
-// Character offsets of byte offsets, as the reference converts them.
-class CharacterOffsets {
- public:
-  explicit CharacterOffsets(std::string_view text) {
-    map_.reserve(text.size());
-    std::uint32_t c = 0;
-    for (const char byte : text) {
-      if (!unicode::is_continuation(byte)) ++c;
-      map_.push_back(c - 1);
-    }
+// For each byte of a text, the index of its character.
+void index_characters(std::string_view text, std::vector<std::uint32_t>& out) {
+  out.resize(text.size());
+  std::uint32_t c = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    c += !unicode::is_continuation(text[i]);
+    out[i] = c - 1;
   }
-  Span operator()(Span bytes) const {
-    if (bytes.begin >= map_.size()) return bytes;
-    const std::uint32_t begin = map_[bytes.begin];
-    if (bytes.end < map_.size()) return {begin, map_[bytes.end]};
-    const std::size_t last = static_cast<std::size_t>(bytes.end) - 1;
-    return {begin, (bytes.end && last < map_.size() ? map_[last] : begin + 1) + 1};
-  }
+}
 
- private:
-  std::vector<std::uint32_t> map_;
-};
+// Character offsets of byte offsets, as the reference converts them.
+Span in_characters(Span bytes, const std::vector<std::uint32_t>& index) {
+  if (bytes.begin >= index.size()) return bytes;
+  const std::uint32_t begin = index[bytes.begin];
+  if (bytes.end < index.size()) return {begin, index[bytes.end]};
+  const std::size_t last = static_cast<std::size_t>(bytes.end) - 1;
+  return {begin, (bytes.end && last < index.size() ? index[last] : begin + 1) + 1};
+}
 
 Side read_side(json::Value value, const char* what) {
   const auto name = value.string(what);
@@ -157,6 +153,13 @@ std::shared_ptr<const Core> Core::with_added(const std::vector<AddedToken>& toke
   return core;
 }
 
+std::shared_ptr<const Core> Core::splitting_special(bool split) const {
+  auto core = std::make_shared<Core>(*this);
+  core->split_special_ = split;
+  core->pool_ = std::make_shared<Pool>();
+  return core;
+}
+
 std::shared_ptr<const Core> Core::without_plan() const {
   auto core = std::make_shared<Core>(*this);
   core->plan_.reset();
@@ -224,7 +227,8 @@ void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) con
   if (text.empty()) return;
   auto& sections = scratch.sections;
   sections.clear();
-  if (added_->any(false)) added_->split(text, false, false, sections);
+  scratch.characters.clear();
+  if (added_->any(false)) added_->split(text, false, split_special_, sections);
   else sections.push_back({kNoId, 0, static_cast<std::uint32_t>(text.size())});
   std::uint32_t at = 0, counted = 0;  // character `at` starts at byte `counted`
   const auto advance = [&](std::uint32_t to) {
@@ -239,19 +243,43 @@ void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) con
     if (section.id != kNoId) {
       push_added(section.id, text.substr(section.begin, section.end - section.begin), {begin, advance(section.end)}, word, out);
       ++word;
-    } else if (!plan_ || !plan_->run(text, section.begin, section.end, begin, word, out, scratch)) {
+      continue;
+    }
+    const std::string_view part = text.substr(section.begin, section.end - section.begin);
+    if (!plan_ || !plan_->takes(part)) {
       encode_literally(text, section.begin, section.end, word, out, scratch);
+      continue;
+    }
+    const char* const limit = text.data() + text.size();
+    if (!added_->any(true)) {
+      plan_->run(part, limit, begin, word, out, scratch);
+      continue;
+    }
+    // A plan that takes a text leaves it as it is, so the tokens that match normalised text match it here.
+    auto& inner = scratch.inner;
+    inner.clear();
+    added_->split(part, true, split_special_, inner);
+    for (const Section& piece : inner) {
+      const std::uint32_t from = advance(section.begin + piece.begin);
+      const std::string_view what = part.substr(piece.begin, piece.end - piece.begin);
+      if (piece.id == kNoId) {
+        plan_->run(what, limit, from, word, out, scratch);
+      } else {
+        push_added(piece.id, what, {from, advance(section.begin + piece.end)}, word, out);
+        ++word;
+      }
     }
   }
 }
 
 void Core::encode_literally(std::string_view text, std::size_t begin, std::size_t end, std::uint32_t& word, Tokens& out,
                             Scratch& scratch) const {
-  const CharacterOffsets characters(text);
+  if (scratch.characters.empty()) index_characters(text, scratch.characters);
+  const auto characters = [&](Span span) { return in_characters(span, scratch.characters); };
   Aligned whole = Aligned::from(text.substr(begin, end - begin), static_cast<std::uint32_t>(begin));
   if (normalizer_) normalizer_->apply(whole);
   std::vector<Section> sections;
-  if (added_->any(true)) added_->split(whole.text, true, false, sections);
+  if (added_->any(true)) added_->split(whole.text, true, split_special_, sections);
   else if (!whole.text.empty()) sections.push_back({kNoId, 0, static_cast<std::uint32_t>(whole.text.size())});
   std::vector<Aligned> pieces;
   for (const Section& section : sections) {

@@ -51,6 +51,9 @@ class Core {
   bool plan_runs() const { return plan_ != nullptr; }
   // The same tokenizer on the literal path alone (the differential tests hold the two against each other).
   std::shared_ptr<const Core> without_plan() const;
+  // The same tokenizer that takes special tokens in a text for plain text, or no longer does.
+  std::shared_ptr<const Core> splitting_special(bool split) const;
+  bool splits_special() const { return split_special_; }
 
   void encode_sequence(const SequenceInput& input, Tokens& out, Scratch& scratch) const;
   // Encodes one input into rows: truncation, template, overflow.
@@ -91,6 +94,7 @@ class Core {
   std::shared_ptr<const Plan> plan_;
   // White space at both ends of each token, for processors that trim it from offsets.
   std::shared_ptr<const std::vector<std::pair<std::uint16_t, std::uint16_t>>> blanks_;
+  bool split_special_ = false;
   std::string normalizer_spec_ = "null", pre_tokenizer_spec_ = "null", post_spec_ = "null", decoder_spec_ = "null";
 
   struct Pool {
