@@ -4,23 +4,24 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 from enfold.base.errors import MissingDependencyError, NotBuiltError
 
 
 def lazy_names(
     package: str, where: Mapping[str, str], *, not_built: Mapping[str, str] | None = None
-) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` for a package whose public names live in other modules (PEP 562).
 
     Args:
         package: the package's `__name__`.
-        where: public name → module that defines it (`""` after the colon-free name means the module itself).
+        where: public name → module that defines it; a module of that name stands for itself.
         not_built: names of the reference libraries that are planned → the room they will live in.
     """
     planned = not_built or {}
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str) -> Any:
         if name in where:
             module = importlib.import_module(where[name])
             value = module if where[name].rpartition(".")[2] == name else getattr(module, name)
@@ -46,10 +47,10 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
-def room_not_built(package: str) -> Callable[[str], object]:
+def room_not_built(package: str) -> Callable[[str], Any]:
     """`__getattr__` for a room that is planned: every public name raises an error that says so."""
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         raise NotBuiltError(f"{package}.{name} is not built yet: the room {package} is planned, and empty so far.")
