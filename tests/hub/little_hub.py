@@ -27,6 +27,7 @@ class Repo:
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     private: bool = False
+    on_cdn: bool = False  # large files are redirected to another host, as the real hub does
     extra_names: tuple[str, ...] = ()  # in the listing only
     sent: dict[str, bytes] = field(default_factory=dict)  # what GET sends instead of the file
     cut_once: dict[str, int] = field(default_factory=dict)  # drop the connection after so many bytes, once
@@ -45,6 +46,7 @@ class LittleHub:
         self.repos: dict[str, Repo] = {}
         self.moved: dict[str, str] = {}
         self.requests: list[str] = []
+        self.tokens_at_cdn: list[str] = []
         self.tokens = {"hf_good": "ada"}
         self.answer_all: tuple[int, bytes] | None = None  # a captive portal, a broken proxy
         hub = self
@@ -92,6 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.state.answer_all:
             return self._send(*self.state.answer_all, type_="text/html")
+        if parts[0] == "cdn":
+            if self.headers.get("Authorization"):
+                self.state.tokens_at_cdn.append(self.headers["Authorization"])
+            return self._send(200, self.state.repos["/".join(parts[1:3])].commits[parts[3]]["/".join(parts[4:])])
         user = self.state.tokens.get((self.headers.get("Authorization") or "").removeprefix("Bearer "))
         if self.headers.get("Authorization") and user is None:
             return self._refuse(401, message="Invalid credentials in Authorization header")
@@ -176,6 +182,11 @@ class _Handler(BaseHTTPRequestHandler):
         entry = _entry(name, data)
         etag = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "X-Linked-Size": str(len(data))}
+        if repo.on_cdn and "lfs" in entry:
+            host = self.state.url.replace("127.0.0.1", "localhost")
+            return self._send(
+                302, b"", headers | {"X-Linked-Etag": f'"{etag}"', "Location": f"{host}/cdn/{repo_id}/{commit}/{name}"}
+            )
         if self.command == "HEAD":
             return self._send(200, data, headers)
         start, end = 0, len(data)

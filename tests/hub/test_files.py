@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import huggingface_hub
@@ -236,6 +237,23 @@ def test_altered_body_is_refused_and_not_kept(hub, repo, cache, name):
 def test_dropped_connection_is_resumed(hub, repo):
     repo.cut_once["model.safetensors"] = 4000
     assert resolve_file("org/bert", "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_large_files_on_another_host(hub, cache):
+    """The hub redirects to a CDN; the token stays with the hub."""
+    hub.add("org/large", FILES, private=True, on_cdn=True)
+    path = resolve_file("org/large", "model.safetensors", token="hf_good")
+    assert path.read_bytes() == FILES["model.safetensors"]
+    assert any(line.startswith("GET /cdn/org/large/") for line in hub.requests)
+    assert hub.tokens_at_cdn == []
+    assert resolve_file("org/large", "config.json", token="hf_good").read_bytes() == FILES["config.json"]
+
+
+def test_many_at_once(hub, repo):
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: resolve_file("org/bert", "model.safetensors"), range(16)))
+    assert len(set(paths)) == 1
+    assert paths[0].read_bytes() == FILES["model.safetensors"]
 
 
 def test_torn_blob_in_the_cache(hub, repo):
