@@ -1,0 +1,38 @@
+"""Time and peak memory of loading a checkpoint, beside transformers, in fresh processes."""
+
+import tempfile
+
+from benchmarks.measure import alternate_processes, table
+
+
+def main() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=32000, hidden_size=1024, intermediate_size=2816, num_hidden_layers=16, num_attention_heads=16
+    )
+    rows: list[list[object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = LlamaForCausalLM(config)
+        size = sum(p.numel() for p in model.parameters()) * 4 / 2**20
+        model.save_pretrained(folder)
+        for dtype in ("float32", "bfloat16"):
+            baseline, programs = [], []
+            for library in ("enfold", "transformers"):
+                head = f"import torch; from {library} import LlamaForCausalLM; "
+                baseline.append(head + "torch.ones(4) @ torch.ones(4)")
+                programs.append(head + f"m = LlamaForCausalLM.from_pretrained('{folder}', dtype='{dtype}')")
+            empty = alternate_processes(*baseline, repeats=3)
+            loaded = alternate_processes(*programs, repeats=3)
+            seconds = [after[0] - before[0] for after, before in zip(loaded, empty, strict=True)]
+            memory = [after[1] - before[1] for after, before in zip(loaded, empty, strict=True)]
+            weights = size if dtype == "float32" else size / 2
+            rows.append([dtype, weights, *seconds, memory[0] / weights, memory[1] / weights])
+    table(
+        ["dtype", "weights MB", "enfold s", "transformers s", "enfold peak / weights", "transformers peak / weights"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
