@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import time
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enfold.base.errors import ArgumentError, CheckpointError
+from enfold.base.errors import ArgumentError, CheckpointError, MissingDependencyError
 from enfold.weights.files import open_checkpoint
 from enfold.weights.gguf_blocks import BLOCKS
 from enfold.weights.gguf_file import PIECE_VALUES, GGUFCheckpoint
@@ -125,11 +126,13 @@ def test_fields(tmp_path):
 def test_a_large_vocabulary_opens_fast(tmp_path):
     tokens = [f"token{i}" for i in range(100_000)]
     path = write_gguf(tmp_path / "a.gguf", {"w": (np.zeros(4, np.float32), "F32")}, {"tokens": tokens})
-    GGUFCheckpoint(path).close()
-    start = time.perf_counter()
-    with GGUFCheckpoint(path) as checkpoint:
-        assert checkpoint.fields["tokens"] == tokens
-    assert time.perf_counter() - start < 1.0  # the package alone takes several seconds
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with GGUFCheckpoint(path) as checkpoint:
+            assert checkpoint.fields["tokens"] == tokens
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.0  # the package alone takes several seconds
 
 
 def test_a_type_that_can_not_be_expanded(tmp_path):
@@ -273,3 +276,9 @@ def test_damage_is_refused_or_harmless(honest, tmp_path_factory, data):
         use(path)
     except CheckpointError:
         return
+
+
+def test_without_the_package_the_extra_is_named(honest, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(MissingDependencyError, match=r"enfold\[gguf\]"):
+        open_checkpoint(honest)

@@ -145,6 +145,16 @@ def test_read_into_any_strides(tmp_path, shape, wanted):
             assert torch.equal(out.detach(), tensor.to(wanted))
 
 
+@pytest.mark.parametrize("stored", [torch.float8_e8m0fnu, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz])
+def test_scales_and_foreign_eighths_widen(tmp_path, stored):
+    tensor = random_tensor(stored, (40, 7))
+    save_file({"w": tensor}, tmp_path / "a.safetensors")
+    with open_checkpoint(tmp_path / "a.safetensors") as checkpoint:
+        out = torch.empty(40, 7)
+        checkpoint.read_into("w", out)
+    assert bits(out) == bits(tensor.float())
+
+
 def test_read_into_refuses_what_would_lose_the_kind(tmp_path):
     kinds = {"f": torch.float32, "i": torch.int64, "c": torch.complex64, "b": torch.bool, "u": torch.uint8}
     save_file({name: torch.ones(4, dtype=dtype) for name, dtype in kinds.items()}, tmp_path / "a.safetensors")

@@ -52,6 +52,9 @@ class Checkpoint(ABC):
     def read(self, name: str) -> torch.Tensor:
         """The tensor. Writing to it never changes the file.
 
+        A view reads its pages when they are first touched, so a file that others overwrite in place while it is mapped
+        changes the view, and one that they cut short ends the process, as with every memory map.
+
         Raises:
             CheckpointError: no such tensor, or the file was cut short after it was opened.
         """

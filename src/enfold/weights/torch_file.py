@@ -140,14 +140,10 @@ def _foreign_global(path: str) -> str | None:
 
     torch's own message does not name it where the pickle is of protocol 4 or later.
     """
-    with open(path, "rb") as file:
-        content = file.read(_READ_FOR_NAMES)
-    if content.startswith(b"PK\x03\x04"):
-        with zipfile.ZipFile(path) as archive:
-            record = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-            content = archive.open(record).read(_READ_FOR_NAMES) if record else b""
-    stream, texts = io.BytesIO(content), ["", ""]
+    texts = ["", ""]
     with contextlib.suppress(Exception):  # what can't be parsed names nothing
+        content = _pickle_of(path)
+        stream = io.BytesIO(content)
         while stream.tell() < len(content):  # the older format is several pickles in a row
             for operation, argument, _ in pickletools.genops(stream):
                 if operation.name == "GLOBAL":
@@ -160,6 +156,17 @@ def _foreign_global(path: str) -> str | None:
                 if not name.startswith(("torch.", "collections.OrderedDict")):
                     return shown(name).strip("'")
     return None
+
+
+def _pickle_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        content = file.read(_READ_FOR_NAMES)
+    if not content.startswith(b"PK\x03\x04"):
+        return content
+    with zipfile.ZipFile(path) as archive:
+        record = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        with archive.open(record) as file:
+            return file.read(_READ_FOR_NAMES)
 
 
 def _check_zip(path: str) -> None:
