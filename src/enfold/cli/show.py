@@ -39,7 +39,8 @@ def _fields(result: dict[str, Any]) -> str:
     answer = next((key for key in _ANSWERS if key in result), None)
     if answer is not None and "score" not in result:
         return _message(result[answer])
-    keys = [key for key in _FIRST if key in result] + [key for key in result if key not in _FIRST]
+    known = [key for key in _FIRST if key in result]
+    keys = dict.fromkeys([*known[:1], *(["score"] if "score" in result else []), *known, *result])
     return "\t".join(_field(key, result[key]) for key in keys)
 
 
