@@ -159,7 +159,7 @@ void attend_decode_typed(const AttendDecode &a) {
   const int64_t stride = a.d + 2;  // a part, then its values
   float *partial = runs > 1 ? static_cast<float *>(scratch(size_t(a.B * a.H * runs * stride) * sizeof(float))) : nullptr;
   T *out = static_cast<T *>(a.out);
-  const int threads = useful_threads(a.threads, keys * a.H * a.d, 1 << 15);
+  const int threads = useful_threads(a.threads, keys * a.H * a.d, 1 << 18);
   spread(a.B * a.Hkv * runs, 1, threads, [&](int64_t first_task, int64_t last_task) {
     for (int64_t task = first_task; task < last_task; ++task) {
       const int64_t run = task % runs, kv_head = task / runs % a.Hkv, b = task / runs / a.Hkv;

@@ -125,7 +125,7 @@ void attend_packed_typed(const AttendPacked &a) {
     work += length * length;
   }
   const int64_t chunks = (longest + kChunk - 1) / kChunk;
-  const int threads = useful_threads(a.threads, work * a.H * a.d, 1 << 17);
+  const int threads = useful_threads(a.threads, work * a.H * a.d, 1 << 18);
   spread(a.B * a.H * chunks, 1, threads, [&](int64_t first_task, int64_t last_task) {
     Gathered g;
     g.width = (a.d + W - 1) / W * W;

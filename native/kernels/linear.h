@@ -161,7 +161,7 @@ void linear_typed(const Linear &a) {
     x = wide;
     x_row = a.K;
   }
-  const int threads = useful_threads(a.threads, a.N * a.K * (a.M < 8 ? 8 : a.M), 1 << 17);
+  const int threads = useful_threads(a.threads, a.N * a.K * (a.M < 8 ? 8 : a.M), 1 << 18);
   // A block of rows stays in the second-level cache while all weights of its piece go by.
   int64_t block = kRowBytes / (a.K * int64_t(sizeof(X)) + 1) / kRows * kRows;
   if (block < 32) block = 32;

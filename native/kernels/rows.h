@@ -22,7 +22,7 @@ inline void put(T *p, V x, int n) {
   n == W ? store(p, x) : store_n(p, x, n);
 }
 
-constexpr int64_t kShare = 1 << 15;  // elements that are worth a thread
+constexpr int64_t kShare = 1 << 18;  // elements that are worth a thread: some tens of microseconds
 
 template <class T>
 void add_residual(const Norm &a, int64_t m) {

@@ -219,8 +219,17 @@ inline V load(const float *p) {
   std::memcpy(&out, p, sizeof out);
   return out;
 }
-template <class T>
-inline V load(const T *p) {
+inline V load(const bf16 *p) {
+  typedef uint16_t Shorts __attribute__((vector_size(8)));
+  typedef uint32_t Words __attribute__((vector_size(16)));
+  Shorts narrow;
+  std::memcpy(&narrow, p, sizeof narrow);
+  const Words wide = __builtin_convertvector(narrow, Words) << 16;
+  V out;
+  std::memcpy(&out, &wide, sizeof out);
+  return out;
+}
+inline V load(const f16 *p) {
   return {Lanes{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])}};
 }
 template <class T>

@@ -35,13 +35,14 @@ __all__ = [
 _types = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _activations = {None: 0, "silu": 1, "gelu": 2, "gelu_tanh": 3, "relu": 4}
 
-# Rows up to which the native linear is at least as fast as torch's, measured by benchmarks/kernels.py.
+# Rows up to which the native linear is faster than torch's, measured by benchmarks/kernels.py. fp32 with AVX-512 is at
+# the processor's pace for any number of rows; torch has no fast fp16 product at all.
 _always = 1 << 60
 _worthwhile = {
-    "avx512_bf16": {torch.float32: _always, torch.bfloat16: 64, torch.float16: _always},
-    "avx512": {torch.float32: _always, torch.bfloat16: 32, torch.float16: _always},
-    "avx2": {torch.float32: 16, torch.bfloat16: 16, torch.float16: 64},
-    "baseline": {torch.float32: 4, torch.bfloat16: 4, torch.float16: 4},
+    "avx512_bf16": {torch.float32: _always, torch.bfloat16: 32, torch.float16: _always},
+    "avx512": {torch.float32: _always, torch.bfloat16: 8, torch.float16: _always},
+    "avx2": {torch.float32: 32, torch.bfloat16: 8, torch.float16: _always},
+    "baseline": {torch.float32: 0, torch.bfloat16: 0, torch.float16: 0},
 }
 _rows: dict[torch.dtype, int] = {}
 _enabled = os.environ.get("ENFOLD_KERNELS", "1") != "0"
