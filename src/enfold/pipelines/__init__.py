@@ -1,0 +1,16 @@
+"""Task in, answer out: `pipeline("text-classification")("This makes NLP easy!")`."""
+
+from enfold.base.lazy import lazy_names
+
+_WHERE = {
+    "pipeline": "enfold.pipelines.factory",
+    "Pipeline": "enfold.pipelines.base",
+    "PIPELINES": "enfold.pipelines.registry",
+    "FeatureExtractionPipeline": "enfold.pipelines.feature_extraction",
+    "FillMaskPipeline": "enfold.pipelines.fill_mask",
+    "NerPipeline": "enfold.pipelines.token_classification",
+    "TextClassificationPipeline": "enfold.pipelines.text_classification",
+    "TextGenerationPipeline": "enfold.pipelines.text_generation",
+    "TokenClassificationPipeline": "enfold.pipelines.token_classification",
+}
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)
