@@ -2,9 +2,11 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from enfold.base.errors import ArgumentError, EnfoldError, NotBuiltError, TokenizerError
+from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.base.logging import get_logger
 from enfold.tokenizers.batch_encoding import BatchEncoding, LazyEncodings, tensor_kind, to_python
 from enfold.tokenizers.padding import (
@@ -258,19 +260,15 @@ class Calls:
                 "direction": side(self.truncation_side, "truncation_side"),
             }
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        try:
-            batch = self._engine(split).encode_arrays(
-                inputs,
-                add_special_tokens=add_special_tokens,
-                is_pretokenized=is_split_into_words,
-                truncation=truncation,
-                offsets=return_offsets_mapping,
-            )
-        except (TypeError, EnfoldError):
-            raise
-        except Exception as error:
-            raise TokenizerError(f"The text can't be encoded as asked: {error}") from error
-        rows = Rows(batch, None if truncation is None or return_overflowing_tokens else len(inputs))
+        engine = self._engine(split)
+        asked = {
+            "add_special_tokens": add_special_tokens,
+            "is_pretokenized": is_split_into_words,
+            "truncation": truncation,
+        }
+        batch = engine.encode_arrays(inputs, **asked, offsets=return_offsets_mapping)
+        limit = None if truncation is None or return_overflowing_tokens else len(inputs)
+        rows = Rows(batch, limit)
         target = self._padded_length(rows, lengths, pad_to_multiple_of)
         where = side(self.padding_side if padding_side is None else padding_side, "padding_side")
         fills = {
@@ -294,8 +292,13 @@ class Calls:
         pad_token = self.pad_token
         pad_id, pad_type_id = fills["input_ids"], fills["token_type_ids"]
 
+        # Offsets and words cost time that few calls need: they are computed when somebody looks.
+        @cache
+        def with_spans() -> Rows:
+            return Rows(copy(engine).encode_arrays(inputs, **asked, offsets=True, words=True), limit)
+
         def make(row: int) -> "Encoding":
-            encoding = rows.encoding(row)
+            encoding = with_spans().encoding(row)
             if target is not None:
                 encoding.pad(target, direction=where, pad_id=pad_id, pad_type_id=pad_type_id, pad_token=pad_token)
             return encoding

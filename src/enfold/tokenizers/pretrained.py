@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -103,6 +104,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         self.name_or_path = name_or_path
         self._split_engine: Tokenizer | None = None
         self._promoted: list[AddedToken] = []
+        self._decoder: str | None = None
         self._warned: set[str] = set()
         self._declared_class: str | None = options.pop("_declared_class", None)
         if family is not None:
@@ -112,7 +114,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         engine, document = None, _document
         post_processor = None
         if tokenizer_object is not None:
-            engine = engine_from(tokenizer_object.to_str(), "tokenizer_object")
+            engine = _engine_like(tokenizer_object)
         elif tokenizer_file is not None:
             engine = _engine_from_file(Path(tokenizer_file))
         elif document is None:
@@ -358,7 +360,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         if not split_special_tokens:
             return self._tokenizer
         if self._split_engine is None:
-            engine = self._rebuilt(self._tokenizer.to_str())
+            engine = copy(self._tokenizer)
             engine.encode_special_tokens = True
             self._split_engine = engine
         return self._split_engine
@@ -428,22 +430,28 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Tokens → text, without looking at ids."""
-        decoder = self._tokenizer.decoder
-        return " ".join(tokens) if decoder is None else decoder.decode(tokens)
+        if self._decoder is None:
+            self._decoder = json.dumps(json.loads(self._tokenizer.to_str()).get("decoder"))
+        if self._decoder == "null":
+            return " ".join(tokens)
+        # The decoder alone, behind a vocabulary of just these tokens: they need not be in the tokenizer's own.
+        vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+        document = Document({"type": "WordPiece", "vocab": vocab, "unk_token": "", "continuing_subword_prefix": ""})
+        document.sections["decoder"] = json.loads(self._decoder)
+        document.model["max_input_chars_per_word"] = 100
+        return document.build().decode([vocab[token] for token in tokens], skip_special_tokens=False)
 
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> "PreTrainedTokenizerFast":
         """Not built yet."""
         raise NotBuiltError("train_new_from_iterator is not built yet: the trainers come with the full engine.")
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        state["_tokenizer"] = self._tokenizer.to_str()
-        state["_split_engine"] = None
-        return state
+        return {**self.__dict__, "_split_engine": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.__dict__["_tokenizer"] = self._rebuilt(state["_tokenizer"])
+        if self._promoted:
+            self._tokenizer.add_tokens(self._promoted)
 
     def __repr__(self) -> str:
         added = "\n\t".join(f"{index}: {token!r}," for index, token in self.added_tokens_decoder.items())
@@ -491,6 +499,17 @@ def _defaults_from_file(options: dict[str, Any], truncation: Any, padding: Any) 
         options.setdefault("padding_side", str(padding.get("direction", "right")).lower())
         if padding.get("pad_token") is not None:
             options.setdefault("pad_token", padding["pad_token"])
+
+
+def _engine_like(tokenizer: Any) -> "Tokenizer":
+    """A copy of an engine, ours or the reference library's."""
+    from enfold.tokenizers import Tokenizer
+
+    if isinstance(tokenizer, Tokenizer):
+        return copy(tokenizer)
+    if not hasattr(tokenizer, "to_str"):
+        raise ArgumentError(f"tokenizer_object must be a Tokenizer, got {type(tokenizer).__name__}.")
+    return engine_from(tokenizer.to_str(), "tokenizer_object")
 
 
 def _as_special(token: "AddedToken") -> "AddedToken":

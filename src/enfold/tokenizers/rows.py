@@ -91,8 +91,13 @@ class Rows:
     def _column(self, key: str, sizes: Sequence[int], target: int | None, where: str, fill: int) -> list[list[int]]:
         if key == "attention_mask":
             return [_filled([1] * n, target, where, fill) for n in sizes]
-        if key == "input_ids" and target is None and self.first is None:
-            return self.batch.ids_lists()
+        if target is None and self.first is None:
+            lists = {
+                "input_ids": self.batch.ids_lists,
+                "token_type_ids": self.batch.type_ids_lists,
+                "special_tokens_mask": self.batch.special_tokens_mask_lists,
+            }
+            return lists[key]()
         flat = {"input_ids": "ids", "token_type_ids": "type_ids", "special_tokens_mask": "special_tokens_mask"}[key]
         return self._cut(getattr(self.batch, flat).tolist(), target, where, fill)
 
