@@ -113,6 +113,7 @@ class BertModel(SingleStack):
                 positions=config.max_position_embeddings,
                 types=config.type_vocab_size,
                 norm=norm,
+                padding_id=config.pad_token_id,
                 dropout=drop,
             ),
         )

@@ -86,6 +86,7 @@ class DistilBertModel(SingleStack):
                 vocab=config.vocab_size,
                 positions=config.max_position_embeddings,
                 norm=norm,
+                padding_id=config.pad_token_id,
                 dropout=config.dropout,
             ),
         )

@@ -13,6 +13,7 @@ from enfold.generation.loop import Prompt, Trail, decode, pad_after_end
 from enfold.generation.streaming import IncrementalDecoder
 from enfold.models.base import PreTrainedModel, check_ids
 from enfold.models.outputs import ModelOutput
+from enfold.models.stacks import as_source
 from enfold.nn.cache import Cache
 from enfold.nn.modules import Context, Source, Stack
 from enfold.nn.where import Packing, Where
@@ -278,9 +279,7 @@ class GenerativeSeq2Seq(Generative):
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         if inputs.get("encoder_outputs") is not None:
             states = inputs["encoder_outputs"][0]
-            packing = Packing.of(tuple(states.shape[:2]), mask)  # type: ignore[arg-type]
-            source = Source(packing.pack(states), Where(packing.lengths, packing.columns(states.device)))
-            rows = states.shape[0]
+            (source, _), rows = as_source(states, mask), states.shape[0]
         elif ids is None:
             raise ArgumentError("generate got no input_ids: an encoder–decoder needs a source")
         else:

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from enfold.base.errors import NotBuiltError
 from enfold.models.activations import activation
-from enfold.models.base import dense
+from enfold.models.base import check_ids, dense
 from enfold.models.config import PreTrainedConfig
 from enfold.models.generative import GenerativeDecoder
 from enfold.models.losses import next_token_labels, token_loss
 from enfold.models.outputs import DoubleHeadsOutput
-from enfold.models.stacks import SingleStack, finish
+from enfold.models.stacks import SingleStack, States, finish
 from enfold.models.tasks import CausalLM, LastTokenClassification, QuestionAnswering, TokenClassification
 from enfold.nn import spec
 from enfold.nn.modules import ACTIVATIONS
@@ -105,6 +105,25 @@ class GPT2Model(SingleStack):
             norm=norm,
         )
 
+    def run(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        *,
+        inputs_embeds: Tensor | None = None,
+        **inputs: Any,
+    ) -> States:
+        """As every stack's; types are looked up among the tokens, and their vectors added."""
+        if token_type_ids is not None and (input_ids is None) != (inputs_embeds is None):
+            tokens = self.get_input_embeddings()
+            for ids in (input_ids, token_type_ids):
+                if ids is not None:
+                    check_ids(ids, tokens.num_embeddings)
+            vectors = tokens(input_ids) if inputs_embeds is None else inputs_embeds
+            input_ids, inputs_embeds = None, vectors + tokens(token_type_ids)
+        return super().run(input_ids, attention_mask, inputs_embeds=inputs_embeds, **inputs)
+
     def std(self, name: str) -> float:
         # Weights onto the residual stream are smaller by the root of their number (GPT-2 paper, §2.3).
         residual = name.endswith(("attn.op.o.weight", "mlp.op.down.weight"))
@@ -141,6 +160,7 @@ class GPT2DoubleHeadsModel(GPT2LMHeadModel):
     """
 
     def __init__(self, config: PreTrainedConfig):
+        config.num_labels = 1  # one score for each choice
         super().__init__(config)
         if config.summary_type not in ("last", "first", "mean", "cls_index"):
             raise NotBuiltError(

@@ -84,7 +84,7 @@ class LlamaModel(SingleStack):
         return spec.Stack(
             width=width,
             layers=(layer,) * config.num_hidden_layers,
-            embed=spec.Embed(vocab=config.vocab_size),
+            embed=spec.Embed(vocab=config.vocab_size, padding_id=config.pad_token_id),
             norm=norm,
         )
 

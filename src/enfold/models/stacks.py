@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from enfold.base.errors import ArgumentError
+from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.models.base import PreTrainedModel, check_ids
 from enfold.models.config import PreTrainedConfig
 from enfold.models.outputs import BaseModelOutput, ModelOutput, Seq2SeqOutput
@@ -18,13 +18,18 @@ from enfold.nn.where import Packing, Where
 
 @dataclass
 class States:
-    """What a stack computed: packed states [N, D] and how to unpack them."""
+    """What a stack computed: packed states [N, D] and how to unpack them.
+
+    Attributes:
+        source: how the states that cross-attention read were packed.
+    """
 
     packed: Tensor
     packing: Packing
     where: Where
     cache: Cache | None
     trace: Trace
+    source: Packing | None = None
 
     @property
     def hidden_states(self) -> tuple[Tensor, ...] | None:
@@ -33,11 +38,23 @@ class States:
 
     @property
     def attentions(self) -> tuple[Tensor, ...] | None:
-        return None if self.trace.attentions is None else tuple(self.trace.attentions)
+        """[B, heads, T, past + T] of each layer, by columns of the padded batch, when they were asked for."""
+        if self.trace.attentions is None:
+            return None
+        return tuple(map(self._by_column, self.trace.attentions))
 
     @property
     def cross_attentions(self) -> tuple[Tensor, ...] | None:
-        return None if self.trace.cross_attentions is None else tuple(self.trace.cross_attentions)
+        """[B, heads, T, S] of each layer."""
+        if self.trace.cross_attentions is None:
+            return None
+        assert self.source is not None
+        return tuple(self.source.spread(self.packing.spread(x, 2), 3) for x in self.trace.cross_attentions)
+
+    def _by_column(self, weights: Tensor) -> Tensor:
+        past = 0 if self.where.past is None else self.where.past[0]  # rows with a past are equally long here
+        weights = self.packing.spread(weights, 2)
+        return torch.cat([weights[..., :past], self.packing.spread(weights[..., past:], 3)], dim=-1)
 
     def unpack(self) -> Tensor:
         """[B, T, D]."""
@@ -53,7 +70,7 @@ def run_stack(
     position_ids: Tensor | None = None,
     inputs_embeds: Tensor | None = None,
     cache: Cache | None = None,
-    source: Source | None = None,
+    source: tuple[Source, Packing] | None = None,
     backend: str | None = None,
     trace: Trace | None = None,
 ) -> States:
@@ -64,9 +81,11 @@ def run_stack(
         attention_mask: [B, T], or [B, past + T] with a cache; nonzero marks tokens.
         token_type_ids: [B, T].
         position_ids: [B, T] or [1, T]; default the column in the padded batch.
+        source: what cross-attention reads, and how it was packed.
 
     Raises:
-        ArgumentError: neither or both of ids and vectors; a shape that doesn't fit.
+        ArgumentError: neither or both of ids and vectors; a shape that doesn't fit; positions where there are none.
+        NotBuiltError: attention weights over, or relative biases with gaps in, a cache of padded rows.
         LengthError: more positions than the model has.
     """
     if (input_ids is None) == (inputs_embeds is None):
@@ -80,17 +99,28 @@ def run_stack(
         )
     rows, columns = given.shape[:2]
     past = cache.columns if cache is not None else 0
+    if cache is not None and cache.lengths and len(cache.lengths) != rows:
+        raise ArgumentError(f"past_key_values holds {len(cache.lengths)} sequences, and the batch has {rows} rows")
     mask = attention_mask
     if mask is not None and mask.ndim == 2 and mask.shape[1] == past + columns:
         mask = mask[:, past:]
     packing = Packing.of((rows, columns), mask)
     end = -1
     if position_ids is not None:
-        positions = packing.pack(position_ids.expand(rows, columns))
+        positions = packing.pack(position_ids.expand(rows, -1) if position_ids.shape[0] == 1 else position_ids)
+        _check_positions(stack, positions)
     else:
         positions = packing.columns(given.device) + past
         end = past + columns
-    where = Where(packing.lengths, positions, end=end, past=cache.lengths or None if cache is not None else None)
+    held = cache.lengths or None if cache is not None else None
+    gaps = stack.relative is not None and packing.gaps
+    trace = trace or Trace()
+    if held is not None and (gaps or (trace.attentions is not None and len({*held, past}) > 1)):
+        raise NotBuiltError(
+            "a cache of padded rows gives no attention weights, and takes no relative biases over a mask with gaps: "
+            "call with use_cache=False, or without the padding"
+        )
+    where = Where(packing.lengths, positions, end=end, past=held, gaps=gaps)
     ids = None if input_ids is None else packing.pack(input_ids)
     assert stack.embed is not None
     if ids is not None:
@@ -99,13 +129,30 @@ def run_stack(
         ids,
         where,
         vectors=None if inputs_embeds is None else packing.pack(inputs_embeds),
-        types=None if token_type_ids is None else packing.pack(token_type_ids.expand(rows, columns)),
+        types=None
+        if token_type_ids is None
+        else packing.pack(token_type_ids.expand(rows, -1) if token_type_ids.shape[0] == 1 else token_type_ids),
     )
-    context = Context(where, cache=cache, source=source, backend=backend, trace=trace or Trace())
+    context = Context(where, cache=cache, source=source and source[0], backend=backend, trace=trace)
     packed = stack(x, context)
     if cache is not None:
         cache.advance(where, columns)
-    return States(packed, packing, where, cache, context.trace)
+    return States(packed, packing, where, cache, trace, source=source and source[1])
+
+
+def _check_positions(stack: Stack, positions: Tensor) -> None:
+    attention = [layer.attn.op for layer in stack.spec.layers]
+    assert stack.embed is not None
+    if stack.embed.positions is None and not any(isinstance(op, spec.Attention) and op.rope for op in attention):
+        raise ArgumentError("position_ids was given, and this model has no absolute positions: leave it out")
+    if positions.numel() and int(positions.min()) < 0:
+        raise ArgumentError(f"position_ids holds {int(positions.min())}; positions count from 0")
+
+
+def as_source(states: Tensor, mask: Tensor | None) -> tuple[Source, Packing]:
+    """Padded states [B, S, D] of an encoder, packed for cross-attention."""
+    packing = Packing.of(tuple(states.shape[:2]), mask)  # type: ignore[arg-type]
+    return Source(packing.pack(states), Where(packing.lengths, packing.columns(states.device))), packing
 
 
 def as_cache(past_key_values: Any) -> Cache | None:
@@ -168,11 +215,7 @@ class SingleStack(PreTrainedModel):
             cache = None if self.training else Cache()
         source = None
         if encoder_hidden_states is not None:
-            packing = Packing.of(tuple(encoder_hidden_states.shape[:2]), encoder_attention_mask)  # type: ignore[arg-type]
-            source = Source(
-                packing.pack(encoder_hidden_states),
-                Where(packing.lengths, packing.columns(encoder_hidden_states.device)),
-            )
+            source = as_source(encoder_hidden_states, encoder_attention_mask)
         return run_stack(
             self.stack,
             input_ids=input_ids,
@@ -301,12 +344,10 @@ class EncoderDecoder(PreTrainedModel):
             )
             output.encoder_last_hidden_state = encoded.unpack()
             output.encoder_hidden_states, output.encoder_attentions = encoded.hidden_states, encoded.attentions
-            source = Source(encoded.packed, encoded.where)
+            source = (Source(encoded.packed, encoded.where), encoded.packing)
         else:
-            states = encoder_outputs[0]
-            packing = Packing.of(tuple(states.shape[:2]), attention_mask)  # type: ignore[arg-type]
-            source = Source(packing.pack(states), Where(packing.lengths, packing.columns(states.device)))
-            output.encoder_last_hidden_state = states
+            source = as_source(encoder_outputs[0], attention_mask)
+            output.encoder_last_hidden_state = encoder_outputs[0]
         cache = as_cache(past_key_values)
         if cache is None and not self.training and (config.use_cache if use_cache is None else use_cache):
             cache = Cache()

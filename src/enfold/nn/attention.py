@@ -18,8 +18,17 @@ from enfold.nn import kernels
 from enfold.nn.cache import Packed, Stored
 from enfold.nn.where import Where
 
-# (new tokens, all keys) → additive bias [heads, new, keys] of one sequence
-Bias = Callable[[int, int], Tensor]
+
+class Bias(Protocol):
+    """What is added to the scores of one sequence: [heads, queries, keys]."""
+
+    def __call__(self, new: int, every: int) -> Tensor:
+        """Of the last `new` of `every` neighbouring tokens over all of them."""
+        ...
+
+    def between(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Of tokens at any positions."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,11 @@ class Query:
 
     def runs(self) -> list[tuple[int, int]]:
         """Ranges of neighbouring sequences with equal numbers of queries and of keys."""
-        memo, key = self.where.memo, ("runs", self.keys.lengths)
+        apart = self.bias is not None and self.where.gaps  # then neighbours of equal length differ in their biases
+        memo, key = self.where.memo, ("runs", self.keys.lengths, apart)
         if key not in memo:
-            shapes = list(zip(self.where.lengths, self.keys.lengths, strict=True))
+            shapes = list(zip(self.where.lengths, self.keys.lengths, range(len(self.keys.lengths)), strict=True))
+            shapes = shapes if apart else [(new, every, 0) for new, every, _ in shapes]
             edges = [0, *(i for i in range(1, len(shapes)) if shapes[i] != shapes[i - 1]), len(shapes)]
             memo[key] = [(a, b) for a, b in pairwise(edges) if a < b and shapes[a][0]]
         return memo[key]
@@ -62,12 +73,17 @@ class Query:
         hidden = self.rule.causal and new > 1
         if not hidden and self.bias is None:
             return None
-        memo, key = self.where.memo, ("mask", new, every, self.rule.causal, self.bias)
+        gaps = self.bias is not None and self.where.gaps
+        memo, key = self.where.memo, ("mask", new, every, self.rule.causal, self.bias, first if gaps else None)
         if key not in memo:
             added = torch.zeros(1, new, every, dtype=self.q.dtype, device=self.q.device)
             if hidden:
                 added = added.masked_fill(~visible(new, every, device=self.q.device), float("-inf"))
-            memo[key] = added if self.bias is None else added + self.bias(new, every).to(self.q.dtype)
+            if self.bias is not None:
+                places = self.where.positions[self.where.offsets[first] : self.where.offsets[first + 1]]
+                bias = self.bias.between(places, places) if gaps else self.bias(new, every)
+                added = added + bias.to(self.q.dtype)
+            memo[key] = added
         return memo[key]
 
 

@@ -4,14 +4,14 @@ Step:   x ──┬── pre ── op ── post ── dropout ──(+)─�
             └───────────────────────────────────┘
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from enfold.base.errors import LengthError
+from enfold.base.errors import ArgumentError, LengthError
 from enfold.nn import kernels, spec
 from enfold.nn.attention import Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
@@ -145,9 +145,7 @@ class Attention(nn.Module):
         stores = cache.storage(depth, where, self.spec.kv_heads, self.spec.head_dim, like=qkv)
         cos, sin = (None, None) if self.spec.rope is None else context.tables(self.spec.rope, qkv)
         positions = None if cos is None else where.positions
-        q = kernels.rope_store(
-            qkv, cos, sin, *stores, where.slots, positions=positions, sequences=where.sequences
-        )
+        q = kernels.rope_store(qkv, cos, sin, *stores, where.slots, positions=positions, sequences=where.sequences)
         return q, Stored(*stores, lengths=where.after)
 
     def answer(self, q: Tensor, keys, context: Context, seen: list[Tensor] | None) -> Tensor:
@@ -243,9 +241,15 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         x = self.attn(x, context, depth)
-        if self.cross is not None and (context.source is not None or context.cache is not None):
+        if self.cross is not None and self._has_source(context, depth):
             x = self.cross(x, context, depth)
         return self.mlp(x, context, depth)
+
+    @staticmethod
+    def _has_source(context: Context, depth: int) -> bool:
+        if context.source is not None:
+            return True
+        return context.cache is not None and context.cache.cross(depth) is not None
 
 
 class Embed(nn.Module):
@@ -256,6 +260,7 @@ class Embed(nn.Module):
         self.spec = given
         self.tokens = nn.Embedding(given.vocab, width, device="meta")
         self.tokens.weight = nn.Parameter(torch.empty(given.vocab, width))
+        self.tokens.padding_idx = given.padding_id  # its row gets no gradient
         self.positions = _table(given.positions, width)
         self.types = _table(given.types, width)
         self.norm = norm(given.norm, width)
@@ -264,8 +269,8 @@ class Embed(nn.Module):
         x = self.tokens(ids) if vectors is None else vectors
         if self.types is not None:
             x = x + (self.types.weight[0] if types is None else self.types(types))
-        elif types is not None:  # GPT-2 looks its types up among its tokens
-            x = x + self.tokens(types)
+        elif types is not None and bool(types.any()):
+            raise ArgumentError("token_type_ids holds types other than 0, and this model knows no types: leave it out")
         if self.positions is not None:
             if where.end > self.spec.positions:
                 raise LengthError(
@@ -300,8 +305,8 @@ class Stack(nn.Module):
             if hidden is not None:
                 hidden.append(x)
             layer = self.layers[index]
-            if self.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, context, depth, use_reentrant=False)  # type: ignore[assignment]
+            if self.checkpointing and self.training and torch.is_grad_enabled() and context.cache is None:
+                x = checkpoint(_afresh, layer, x, context, depth, use_reentrant=False)  # type: ignore[assignment]
             else:
                 x = layer(x, context, depth)
         if self.norm is not None:
@@ -311,6 +316,11 @@ class Stack(nn.Module):
         if hidden is not None:
             hidden.append(x)
         return x
+
+
+def _afresh(layer: nn.Module, x: Tensor, context: Context, depth: int) -> Tensor:
+    """A layer without the memo of the others: what its second run computes must be what its first run did."""
+    return layer(x, replace(context, where=replace(context.where, memo={})), depth)
 
 
 def groups(module: nn.Module) -> list[Group]:

@@ -33,7 +33,9 @@ class Relative(nn.Module):
 
     def forward(self, new: int, every: int) -> Tensor:
         """Biases of the last `new` of `every` tokens over all of them: [heads, new, every]."""
-        device = self.table.weight.device
-        queries = torch.arange(every - new, every, device=device)[:, None]
-        distance = torch.arange(every, device=device)[None, :] - queries
-        return self.table(buckets(distance, self.spec)).permute(2, 0, 1)
+        places = torch.arange(every, device=self.table.weight.device)
+        return self.between(places[every - new :], places)
+
+    def between(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Biases of tokens at positions `queries` [Lq] over those at `keys` [Lk]: [heads, Lq, Lk]."""
+        return self.table(buckets(keys[None, :] - queries[:, None], self.spec)).permute(2, 0, 1)

@@ -26,6 +26,7 @@ class Where:
         positions: [N] int64, the position that embeddings, rotary angles and relative biases see.
         end: one more than the largest position; read off `positions` unless the caller knows it.
         past: tokens of each sequence that a cache already holds, counted like `lengths`.
+        gaps: whether relative biases must look at `positions`, since those of some sequence don't follow each other.
         memo: values computed once per forward pass and shared by all layers (rotary tables, biases).
     """
 
@@ -33,6 +34,7 @@ class Where:
     positions: Tensor
     end: int = -1
     past: tuple[int, ...] | None = None
+    gaps: bool = False
     memo: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -119,8 +121,25 @@ class Packing:
             return cls(shape, (columns,) * rows, None)
         return cls(shape, tuple(kept.sum(1).tolist()), kept.reshape(-1).nonzero().squeeze(1))
 
+    @cached_property
+    def gaps(self) -> bool:
+        """Whether padding stands between the tokens of some row."""
+        if self.index is None:
+            return False
+        rows = self.index // self.shape[1]
+        return bool(((self.index.diff() != 1) & (rows.diff() == 0)).any())
+
     def pack(self, padded: Tensor) -> Tensor:
-        """[B, T, …] → [N, …]."""
+        """[B, T, …] → [N, …].
+
+        Raises:
+            ArgumentError: a tensor of another batch.
+        """
+        if tuple(padded.shape[:2]) != self.shape:
+            raise ArgumentError(
+                f"a tensor of shape {tuple(padded.shape)} came with a batch of {self.shape[0]} rows and "
+                f"{self.shape[1]} columns; expected {[*self.shape, *padded.shape[2:]]}"
+            )
         flat = padded.reshape(self.shape[0] * self.shape[1], *padded.shape[2:])
         return flat if self.index is None else flat.index_select(0, self.index)
 
@@ -131,6 +150,18 @@ class Packing:
             return packed.reshape(*self.shape, *rest)
         flat = packed.new_zeros(self.shape[0] * self.shape[1], *rest)
         return flat.index_copy(0, self.index, packed).reshape(*self.shape, *rest)
+
+    def spread(self, aligned: Tensor, dim: int) -> Tensor:
+        """[B, …] whose dimension `dim` lists each row's tokens from the left → listed by column, zeros at padding."""
+        if self.index is None:
+            return aligned
+        aligned = aligned.movedim(dim, 1)
+        whole = aligned.new_zeros(*self.shape, *aligned.shape[2:])
+        rows, columns = self.index // self.shape[1], self.index % self.shape[1]
+        starts = (0, *accumulate(self.lengths))[:-1]
+        places = torch.arange(len(rows), device=rows.device) - torch.tensor(starts, device=rows.device)[rows]
+        whole[rows, columns] = aligned[rows, places]
+        return whole.movedim(1, dim)
 
     def columns(self, device: torch.device | str | None = None) -> Tensor:
         """[N] int64: the column of each packed token in its padded row, the default position."""
