@@ -421,6 +421,32 @@ def test_snapshot_that_matches_nothing(hub, repo):
         resolve_snapshot("org/bert", files=["confg.json"])
 
 
+def test_snapshot_is_completed_at_the_commit_it_was_begun_with(hub, repo):
+    first = resolve_file("org/bert", "config.json").parent
+    repo.push(FILES | {"config.json": b"{}", "vocab.txt": b"other"})
+    assert resolve_snapshot("org/bert") == first
+    assert (first / "vocab.txt").read_bytes() == FILES["vocab.txt"]
+    assert resolve_file("org/bert", "config.json").parent == first
+
+
+def test_snapshot_offline(hub, repo, tmp_path):
+    with pytest.raises(errors.OfflineError):
+        resolve_snapshot("org/bert", local_files_only=True)
+    folder = resolve_file("org/bert", "config.json").parent
+    assert resolve_snapshot("org/bert", files=["config.json"], local_files_only=True) == folder
+    with pytest.raises(errors.OfflineError, match="The whole of org/bert"):
+        resolve_snapshot("org/bert", local_files_only=True)
+    with pytest.raises(errors.EntryNotFoundError):
+        resolve_snapshot("org/bert", files=["other.json"], local_files_only=True)
+    resolve_snapshot("org/bert")
+    hub.stop()
+    out = resolve_snapshot("org/bert", local_dir=tmp_path / "out")
+    assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*")} == FILES
+    assert not any(path.is_symlink() for path in out.rglob("*"))
+    with pytest.raises(errors.OfflineError, match="force_download"):
+        resolve_file("org/bert", "config.json", force_download=True, local_files_only=True)
+
+
 def test_snapshot_refreshed(hub, repo):
     first = resolve_snapshot("org/bert")
     repo.push(FILES | {"config.json": b"{}"})

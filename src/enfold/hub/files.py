@@ -12,7 +12,8 @@ from __future__ import annotations
 import difflib
 import glob
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -142,14 +143,17 @@ def resolve_snapshot(
         safe_relative_path(name)
     source = _Source.of(repo_or_folder, revision, token, cache_dir, local_files_only)
     patterns = [*map(glob.escape, files), *include] or None
-    if not refresh and not force_download and local_dir is None:
-        for snapshot in source.cached():
-            if _has_all(snapshot, patterns, exclude, offline=bool(source.offline)):
-                return snapshot.folder
-    snapshot, listing = source.ask()
+    snapshots = [] if refresh or force_download else source.cached()
+    for snapshot in snapshots:
+        present = _all_present(snapshot, patterns, exclude, offline=bool(source.offline))
+        if present and set(files) <= set(present):
+            return snapshot.folder if local_dir is None else _copy(snapshot.folder, present, Path(local_dir))
+    snapshot, listing = source.known(snapshots) or source.ask(snapshots[0].commit if snapshots else None)
     for name in files:
         if name not in listing:
             raise source.no_such_file(name, sorted(listing))
+    if source.offline:
+        raise remote.offline(f"The whole of {source.repo_id} (revision {source.revision!r})", source.offline)
     wanted = _chosen(listing, patterns, exclude)
     if not wanted:
         raise EntryNotFoundError(
@@ -198,6 +202,12 @@ class _Source:
     def cached(self) -> list[CachedSnapshot]:
         return list(cached_snapshots(self.repo_id, self.revision, self.cache_dir))
 
+    def known(self, snapshots: list[CachedSnapshot]) -> tuple[CachedSnapshot, dict[str, Entry]] | None:
+        """The commit that is in the cache and its listing, if somebody asked for it before."""
+        if not snapshots or snapshots[0].listing is None:
+            return None
+        return snapshots[0], {str(safe_relative_path(name)): entry for name, entry in snapshots[0].listing.items()}
+
     def ask(self, commit: str | None = None) -> tuple[CachedSnapshot, dict[str, Entry]]:
         """Ask the hub for the listing, and keep it and (unless `commit` pins it) where the revision is."""
         if self.offline:
@@ -238,6 +248,8 @@ class _Source:
                     f"The download of {name} of {self.repo_id} was begun and not finished, and {self.offline}. "
                     f"Finish it where there is a network: enfold download {self.repo_id}"
                 )
+        if self.offline and force:
+            raise OfflineError(f"force_download=True asks the hub for {name} of {self.repo_id}, and {self.offline}.")
         if self.offline:
             raise remote.offline(f"{name} of {self.repo_id} (revision {self.revision!r})", self.offline)
         listing = snapshot.listing if snapshot is not None else None
@@ -287,16 +299,25 @@ def _file_of_folder(folder: Path, name: str, *, required: bool) -> Path | None:
     raise EntryNotFoundError(f"The folder {folder} has no file {name!r}. It holds: {_some(names)}.")
 
 
-def _has_all(snapshot: CachedSnapshot, patterns: list[str] | None, exclude: Sequence[str], *, offline: bool) -> bool:
-    present = snapshot.files()
+def _all_present(
+    snapshot: CachedSnapshot, patterns: list[str] | None, exclude: Sequence[str], *, offline: bool
+) -> list[str]:
+    """The files that were asked for if every one of them is in the cache, else none."""
     if snapshot.listing is None:
         # Without a listing nobody can tell what is missing; offline, what there is must do.
-        return offline and bool(_chosen(dict.fromkeys(present), patterns, exclude))
+        return _chosen(snapshot.files(), patterns, exclude) if offline else []
     wanted = _chosen(snapshot.listing, patterns, exclude)
-    return bool(wanted) and all(snapshot.file(name) is not None for name in wanted)
+    return wanted if all(snapshot.file(name) is not None for name in wanted) else []
 
 
-def _chosen(names, patterns: list[str] | None, exclude: Sequence[str]) -> list[str]:
+def _copy(folder: Path, names: Sequence[str], target: Path) -> Path:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, target / name)
+    return target
+
+
+def _chosen(names: Iterable[str], patterns: list[str] | None, exclude: Sequence[str]) -> list[str]:
     return [
         name
         for name in names
