@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from enfold.nn import kernels
+from enfold.nn import kernels_plain as plain
 
 SMOLLM = [(576, 960), (576, 576), (576, 3072), (1536, 576), (576, 49152)]
 LARGER = [(768, 3072), (3072, 768), (4096, 11008)]
@@ -126,7 +127,9 @@ def attention(seconds: float) -> None:
             q, k, v = torch.randn(sum(lengths), 3, 12, 32).to(dtype).unbind(1)
             calls = {
                 "ours": lambda q=q, k=k, v=v, o=offsets: kernels.attend_packed(q, k, v, o, 32**-0.5),
-                "sdpa each": lambda q=q, k=k, v=v, o=offsets: kernels._attend_packed(q, k, v, o, 32**-0.5, None, False),
+                "sdpa each": lambda q=q, k=k, v=v, o=offsets: kernels_plain.attend_packed(
+                    q, k, v, o, 32**-0.5, None, False
+                ),
             }
             if len(set(lengths)) == 1:
                 calls["sdpa of equal lengths"] = lambda q=q, k=k, v=v, n=lengths[0]: F.scaled_dot_product_attention(
@@ -160,7 +163,7 @@ def rows(seconds: float) -> None:
                 ),
                 "rope_store": (
                     lambda a=qkv, t=table, c=cache, s=slots, i=index: kernels.rope_store(a, t, t, c, c, s, positions=i),
-                    lambda a=qkv, t=table, c=cache, s=slots, i=index: kernels._rope_store(a, t, t, c, c, s, i, None),
+                    lambda a=qkv, t=table, c=cache, s=slots, i=index: plain.rope_store(a, t, t, c, c, s, i, None),
                 ),
             }
             for name, (ours, torchs) in pairs.items():

@@ -6,7 +6,6 @@ or transforming under way. Otherwise torch computes it, with equal results up to
 native kernels off, `ENFOLD_CPU` (baseline, avx2, avx512, avx512_bf16) picks the instruction set.
 """
 
-import itertools
 import os
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn import Parameter
 
 from enfold.base.errors import ArgumentError
 from enfold.nn import _kernels
+from enfold.nn import kernels_plain as plain
 
 __all__ = [
     "attend_decode",
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _types = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-_activations = {None: 0, "silu": 1, "gelu": 2, "gelu_tanh": 3, "relu": 4}
 
 # Rows up to which the native linear is faster than torch's, measured by benchmarks/kernels.py. fp32 with AVX-512 is at
 # the processor's pace for any number of rows; torch has no fast fp16 product at all.
@@ -50,7 +49,7 @@ _enabled = os.environ.get("ENFOLD_KERNELS", "1") != "0"
 # Looked up once: these checks run on every call, and a decoding step has hundreds.
 _grad_enabled = torch.is_grad_enabled
 _compiling = torch.compiler.is_compiling
-_tracing = torch._C._get_tracing_state
+_tracing = torch._C._is_tracing
 _modes = torch._C._len_torch_dispatch_stack
 _autocast = torch._C._is_any_autocast_enabled
 _threads = torch.get_num_threads
@@ -82,7 +81,7 @@ def _native(*tensors: Tensor | None) -> bool:
     if (
         not _enabled
         or _compiling()
-        or _tracing() is not None
+        or _tracing()
         or _modes()
         or _transforming() is not None
         or forward_ad._current_level >= 0
@@ -97,21 +96,6 @@ def _native(*tensors: Tensor | None) -> bool:
         if (kind is not Tensor and kind is not Parameter) or not tensor.is_cpu or (grad and tensor.requires_grad):
             return False
     return True
-
-
-def _activate(x: Tensor, activation: str | None) -> Tensor:
-    match activation:
-        case None:
-            return x
-        case "silu":
-            return F.silu(x)
-        case "gelu":
-            return F.gelu(x)
-        case "gelu_tanh":
-            return F.gelu(x, approximate="tanh")
-        case "relu":
-            return F.relu(x)
-    raise ArgumentError(f"unknown activation {activation!r}: expected one of {', '.join(map(repr, _activations))}")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -138,7 +122,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
                 and weight.is_contiguous()
                 and (step == 1 or K == 1)
                 and (bias is None or (bias.dtype is dtype and bias.numel() == N and bias.is_contiguous()))
-                and activation in _activations
+                and activation in plain.ACTIVATIONS
             ):
                 out = x.new_empty(M, N)
                 _kernels.linear(
@@ -150,12 +134,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
                     M,
                     N,
                     K,
-                    _activations[activation],
+                    plain.ACTIVATIONS[activation],
                     _types[dtype],
                     _threads(),
                 )
                 return out
-    return _activate(F.linear(x, weight, bias), activation)
+    return plain.activate(F.linear(x, weight, bias), activation)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, residual: Tensor | None = None) -> Tensor:
@@ -248,8 +232,8 @@ def gated(gate_up: Tensor, activation: str) -> Tensor:
     width = gate_up.shape[-1]
     if width % 2:
         raise ArgumentError(f"gate and up lie side by side in {width} columns: expected an even number")
-    if activation not in _activations:
-        _activate(gate_up, activation)
+    if activation not in plain.ACTIVATIONS:
+        plain.activate(gate_up, activation)
     if gate_up.dim() == 2 and gate_up.dtype in _types and _native(gate_up):
         M = gate_up.shape[0]
         row, step = gate_up.stride()
@@ -261,13 +245,13 @@ def gated(gate_up: Tensor, activation: str) -> Tensor:
                 out.data_ptr(),
                 M,
                 width // 2,
-                _activations[activation],
+                plain.ACTIVATIONS[activation],
                 _types[gate_up.dtype],
                 _threads(),
             )
             return out
     gate, up = gate_up.chunk(2, -1)
-    return _activate(gate, activation) * up
+    return plain.activate(gate, activation) * up
 
 
 def attend_decode(
@@ -300,7 +284,7 @@ def attend_decode(
     B, H, d = q.shape
     Bk, Hkv, capacity, dk = k.shape
     longest = capacity if bias is None or bias.shape[-1] > capacity else bias.shape[-1]
-    if Bk != B or dk != d or v.shape != k.shape or H % Hkv or len(lengths) != B:
+    if Bk != B or dk != d or v.shape != k.shape or H % Hkv or lengths.numel() != B:
         raise ArgumentError(
             f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)} and {len(lengths)} lengths don't fit: "
             "expected [B, H, d], twice [B, Hkv, capacity, d] with H a multiple of Hkv, and B lengths"
@@ -316,7 +300,7 @@ def attend_decode(
             and ((q_step == 1 and k_step == 1 and v_step == 1) or d == 1)
             and lengths.dtype is torch.int64
             and lengths.is_contiguous()
-            and (starts is None or (starts.dtype is torch.int64 and starts.is_contiguous() and len(starts) == B))
+            and (starts is None or (starts.dtype is torch.int64 and starts.is_contiguous() and starts.numel() == B))
             and (bias is None or (bias.dtype is torch.float32 and bias.stride(-1) == 1 and bias.shape[-2] == H))
         ):
             out = q.new_empty(B, H, d)
@@ -349,45 +333,9 @@ def attend_decode(
                 _threads(),
             )
             if bad >= 0:
-                _refuse_lengths(lengths, starts, longest)
+                plain.refuse_lengths(lengths, starts, longest)
             return out
-    return _attend_decode(q, k, v, lengths, scale, bias, starts, softcap, longest)
-
-
-def _refuse_lengths(lengths: Tensor, starts: Tensor | None, longest: int) -> None:
-    given = f"lengths {lengths.tolist()}" + ("" if starts is None else f" and starts {starts.tolist()}")
-    raise ArgumentError(f"{given} leave the {longest} keys that the cache (and the bias) hold: expected 0 … {longest}")
-
-
-def _attend_decode(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lengths: Tensor,
-    scale: float,
-    bias: Tensor | None,
-    starts: Tensor | None,
-    softcap: float | None,
-    longest: int,
-) -> Tensor:
-    group = q.shape[1] // k.shape[1]
-    key = torch.arange(longest, device=q.device)
-    seen = key < lengths[:, None]  # [B, longest]
-    if starts is not None:
-        seen = seen & (key >= starts[:, None])
-    k = k[:, :, :longest].repeat_interleave(group, 1).float()
-    v = v[:, :, :longest].repeat_interleave(group, 1).float()
-    scores = torch.einsum("bhd,bhkd->bhk", q.float(), k) * scale
-    if softcap:
-        scores = softcap * torch.tanh(scores / softcap)
-    if bias is not None:
-        scores = scores + bias[..., :longest]
-    scores = scores.masked_fill(~seen[:, None], float("-inf"))
-    # Rows that see nothing are all -inf: their softmax is NaN, their answer zero.
-    weights = scores.softmax(-1).masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
-    # What the cache holds beyond a sequence's keys was never written, and 0 · NaN would be NaN.
-    v = v.masked_fill(~seen[:, None, :, None], 0.0)
-    return torch.einsum("bhk,bhkd->bhd", weights, v).to(q.dtype)
+    return plain.attend_decode(q, k, v, lengths, scale, bias, starts, softcap, longest)
 
 
 def attend_packed(
@@ -456,43 +404,9 @@ def attend_packed(
                 _threads(),
             )
             if bad >= 0:
-                _refuse_offsets(offsets, N, bias)
+                plain.refuse_offsets(offsets, N, bias)
             return out
-    return _attend_packed(q, k, v, offsets, scale, bias, causal)
-
-
-def _refuse_offsets(offsets: Tensor, N: int, bias: Tensor | None) -> None:
-    room = "" if bias is None else f", each sequence at most {min(bias.shape[1:])} rows long (the bias)"
-    raise ArgumentError(f"offsets {offsets.tolist()}: expected 0 … {N} in ascending order{room}")
-
-
-def _attend_packed(
-    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float, bias: Tensor | None, causal: bool
-) -> Tensor:
-    bounds: list[int] = offsets.tolist()
-    lengths = [last - first for first, last in itertools.pairwise(bounds)]
-    if bounds[0] != 0 or bounds[-1] != len(q) or min(lengths, default=0) < 0:
-        _refuse_offsets(offsets, len(q), bias)
-    if bias is not None and max(lengths, default=0) > min(bias.shape[1:]):
-        _refuse_offsets(offsets, len(q), bias)
-    parts = []
-    for first, length in zip(bounds, lengths, strict=False):
-        one, keys, values = (t[first : first + length].transpose(0, 1) for t in (q, k, v))  # [H, L, d]
-        mask = None if bias is None else bias[:, :length, :length].to(q.dtype)
-        if mask is not None and causal:
-            hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
-            mask = mask.masked_fill(hidden, float("-inf"))
-        seen = F.scaled_dot_product_attention(
-            one[None],
-            keys[None],
-            values[None],
-            attn_mask=None if mask is None else mask[None],
-            is_causal=causal and mask is None,
-            scale=scale,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        parts.append(seen[0].transpose(0, 1))
-    return torch.cat(parts) if parts else q.new_empty(q.shape)
+    return plain.attend_packed(q, k, v, offsets, scale, bias, causal)
 
 
 def rope_store(
@@ -526,17 +440,16 @@ def rope_store(
     M, width = qkv.shape
     B, Hkv, capacity, d = k_cache.shape
     H = width // d - 2 * Hkv
-    R = 0 if cos is None else cos.shape[1]
-    P = 0 if cos is None else cos.shape[0]
+    P, R = (0, 0) if cos is None else cos.shape
     if (
         width % d
         or H < 1
         or v_cache.shape != k_cache.shape
-        or len(slots) != M
+        or slots.numel() != M
         or (positions is None and cos is not None and P < M)
-        or (positions is not None and len(positions) != M)
+        or (positions is not None and positions.numel() != M)
         or (sequences is None and B < M)
-        or (sequences is not None and len(sequences) != M)
+        or (sequences is not None and sequences.numel() != M)
         or (cos is None) is not (sin is None)
         or (cos is not None and sin is not None and (cos.shape != sin.shape or R % 2 or d < R))
     ):
@@ -603,54 +516,6 @@ def rope_store(
                 _threads(),
             )
             if bad:
-                _refuse_rows(positions, slots, sequences, P, capacity, B)
+                plain.refuse_rows(positions, slots, sequences, P, capacity, B)
             return q
-    return _rope_store(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences)
-
-
-def _refuse_rows(
-    positions: Tensor | None, slots: Tensor, sequences: Tensor | None, P: int, capacity: int, B: int
-) -> None:
-    for name, index, limit in (
-        ("position", positions, P),
-        ("slot", slots, capacity),
-        ("sequence", sequences, B),
-    ):
-        if index is not None and index.numel() and (index.min() < 0 or index.max() >= limit):
-            raise ArgumentError(
-                f"a {name} in {index.min().item()} … {index.max().item()}: expected 0 … {limit - 1}; "
-                "give the cache or the rotary table more room"
-            )
-
-
-def _rope_store(
-    qkv: Tensor,
-    cos: Tensor | None,
-    sin: Tensor | None,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    slots: Tensor,
-    positions: Tensor | None,
-    sequences: Tensor | None,
-) -> Tensor:
-    M = qkv.shape[0]
-    B, Hkv, capacity, d = k_cache.shape
-    _refuse_rows(positions if cos is not None else None, slots, sequences, 0 if cos is None else len(cos), capacity, B)
-    H = qkv.shape[1] // d - 2 * Hkv
-    q, k, v = qkv.view(M, -1, d).split([H, Hkv, Hkv], 1)
-    if cos is not None and sin is not None:
-        rows = torch.arange(M, device=qkv.device) if positions is None else positions
-        cos, sin = cos[rows, None].to(qkv.dtype), sin[rows, None].to(qkv.dtype)
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-    batch = torch.arange(M, device=qkv.device) if sequences is None else sequences
-    k_cache[batch, :, slots] = k.to(k_cache.dtype)
-    v_cache[batch, :, slots] = v.to(v_cache.dtype)
-    return q.contiguous()
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    R = cos.shape[-1]
-    turned, rest = x[..., :R], x[..., R:]
-    a, b = turned.chunk(2, -1)
-    turned = turned * cos + torch.cat([-b, a], -1) * sin
-    return torch.cat([turned, rest], -1)
+    return plain.rope_store(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences)

@@ -1,0 +1,144 @@
+"""The kernels' operations as plain torch expressions: what runs wherever the native kernels may not."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from enfold.base.errors import ArgumentError
+
+ACTIVATIONS = {None: 0, "silu": 1, "gelu": 2, "gelu_tanh": 3, "relu": 4}
+
+
+def activate(x: Tensor, activation: str | None) -> Tensor:
+    match activation:
+        case None:
+            return x
+        case "silu":
+            return F.silu(x)
+        case "gelu":
+            return F.gelu(x)
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "relu":
+            return F.relu(x)
+    raise ArgumentError(f"unknown activation {activation!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}")
+
+
+def attend_decode(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Tensor,
+    scale: float,
+    bias: Tensor | None,
+    starts: Tensor | None,
+    softcap: float | None,
+    longest: int,
+) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    key = torch.arange(longest, device=q.device)
+    seen = key < lengths[:, None]  # [B, longest]
+    if starts is not None:
+        seen = seen & (key >= starts[:, None])
+    k = k[:, :, :longest].repeat_interleave(group, 1).float()
+    v = v[:, :, :longest].repeat_interleave(group, 1).float()
+    scores = torch.einsum("bhd,bhkd->bhk", q.float(), k) * scale
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    if bias is not None:
+        scores = scores + bias[..., :longest]
+    scores = scores.masked_fill(~seen[:, None], float("-inf"))
+    # Rows that see nothing are all -inf: their softmax is NaN, their answer zero.
+    weights = scores.softmax(-1).masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
+    # What the cache holds beyond a sequence's keys was never written, and 0 · NaN would be NaN.
+    v = v.masked_fill(~seen[:, None, :, None], 0.0)
+    return torch.einsum("bhk,bhkd->bhd", weights, v).to(q.dtype)
+
+
+def refuse_lengths(lengths: Tensor, starts: Tensor | None, longest: int) -> None:
+    given = f"lengths {lengths.tolist()}" + ("" if starts is None else f" and starts {starts.tolist()}")
+    raise ArgumentError(f"{given} leave the {longest} keys that the cache (and the bias) hold: expected 0 … {longest}")
+
+
+def attend_packed(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float, bias: Tensor | None, causal: bool
+) -> Tensor:
+    bounds: list[int] = offsets.tolist()
+    lengths = [last - first for first, last in itertools.pairwise(bounds)]
+    if bounds[0] != 0 or bounds[-1] != len(q) or min(lengths, default=0) < 0:
+        refuse_offsets(offsets, len(q), bias)
+    if bias is not None and max(lengths, default=0) > min(bias.shape[1:]):
+        refuse_offsets(offsets, len(q), bias)
+    parts = []
+    for first, length in zip(bounds, lengths, strict=False):
+        one, keys, values = (t[first : first + length].transpose(0, 1) for t in (q, k, v))  # [H, L, d]
+        mask = None if bias is None else bias[:, :length, :length].to(q.dtype)
+        if mask is not None and causal:
+            hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+            mask = mask.masked_fill(hidden, float("-inf"))
+        seen = F.scaled_dot_product_attention(
+            one[None],
+            keys[None],
+            values[None],
+            attn_mask=None if mask is None else mask[None],
+            is_causal=causal and mask is None,
+            scale=scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        parts.append(seen[0].transpose(0, 1))
+    return torch.cat(parts) if parts else q.new_empty(q.shape)
+
+
+def refuse_offsets(offsets: Tensor, N: int, bias: Tensor | None) -> None:
+    room = "" if bias is None else f", each sequence at most {min(bias.shape[1:])} rows long (the bias)"
+    raise ArgumentError(f"offsets {offsets.tolist()}: expected 0 … {N} in ascending order{room}")
+
+
+def rope_store(
+    qkv: Tensor,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    slots: Tensor,
+    positions: Tensor | None,
+    sequences: Tensor | None,
+) -> Tensor:
+    M = qkv.shape[0]
+    B, Hkv, capacity, d = k_cache.shape
+    refuse_rows(positions if cos is not None else None, slots, sequences, 0 if cos is None else len(cos), capacity, B)
+    H = qkv.shape[1] // d - 2 * Hkv
+    q, k, v = qkv.view(M, -1, d).split([H, Hkv, Hkv], 1)
+    if cos is not None and sin is not None:
+        rows = torch.arange(M, device=qkv.device) if positions is None else positions
+        cos, sin = cos[rows, None].to(qkv.dtype), sin[rows, None].to(qkv.dtype)
+        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+    batch = torch.arange(M, device=qkv.device) if sequences is None else sequences
+    k_cache[batch, :, slots] = k.to(k_cache.dtype)
+    v_cache[batch, :, slots] = v.to(v_cache.dtype)
+    return q.contiguous()
+
+
+def refuse_rows(
+    positions: Tensor | None, slots: Tensor, sequences: Tensor | None, P: int, capacity: int, B: int
+) -> None:
+    for name, index, limit in (
+        ("position", positions, P),
+        ("slot", slots, capacity),
+        ("sequence", sequences, B),
+    ):
+        if index is not None and index.numel() and (index.min() < 0 or index.max() >= limit):
+            raise ArgumentError(
+                f"a {name} in {index.min().item()} … {index.max().item()}: expected 0 … {limit - 1}; "
+                "give the cache or the rotary table more room"
+            )
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    R = cos.shape[-1]
+    turned, rest = x[..., :R], x[..., R:]
+    a, b = turned.chunk(2, -1)
+    turned = turned * cos + torch.cat([-b, a], -1) * sin
+    return torch.cat([turned, rest], -1)
