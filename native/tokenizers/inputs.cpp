@@ -149,8 +149,9 @@ Rows Inputs::encode(const Core& core, const Wanted& wanted, const Truncation* tr
   std::size_t total = 0;
   for (const Item& item : items_) total += item.bytes;
   Rows out;
-  const std::size_t cores = std::thread::hardware_concurrency();
-  const std::size_t workers = std::min({cores ? cores : 1, total / (kThreadBytes / 2), items_.size()});
+  // Asking for the number of cores costs more than encoding a sentence.
+  const std::size_t cores = total >= kThreadBytes ? std::thread::hardware_concurrency() : 1;
+  const std::size_t workers = std::min({cores, total / (kThreadBytes / 2), items_.size()});
   if (workers < 2 || !threads_allowed()) {
     out.ids.reserve(total / 4 + items_.size() * 4);
     encode_range(core, wanted, truncation, 0, items_.size(), out);
