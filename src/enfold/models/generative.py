@@ -21,12 +21,14 @@ from enfold.nn.where import Packing, Where
 
 @dataclass
 class GenerateOutput(ModelOutput):
-    """`sequences` [B, T + new]; `scores` and `logits` a [B, vocab] tensor for each step, where asked for."""
+    """`sequences` [B, T + new], of which row b's own new tokens are `new_lengths[b]`; `scores` and `logits` a [B, vocab]
+    tensor for each step, where asked for."""
 
     sequences: Tensor | None = None
     scores: tuple[Tensor, ...] | None = None
     logits: tuple[Tensor, ...] | None = None
     past_key_values: Any = None
+    new_lengths: tuple[int, ...] | None = None
 
 
 class StackSession:
@@ -171,6 +173,7 @@ class Generative(PreTrainedModel):
             scores=tuple(trail.scores) if trail is not None and config.output_scores else None,
             logits=tuple(trail.logits) if trail is not None and config.output_logits else None,
             past_key_values=getattr(session, "cache", None),
+            new_lengths=tuple(map(len, written)),
         )
 
     def stream(

@@ -71,7 +71,7 @@ class Pipeline(Generic[Settings]):
 
     task: str
     head: ClassVar[str]
-    Settings: ClassVar[type[Options]] = Options
+    options_class: ClassVar[type[Options]] = Options
     # Weights that this task never reads: their absence from a checkpoint doesn't matter.
     unread: ClassVar[str] = r"$^"
     # Items that a window holds at most: they are tokenised together, and a stream is read that far ahead.
@@ -99,7 +99,7 @@ class Pipeline(Generic[Settings]):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.batch_size = self._cap(batch_size)
-        self.options: Settings = self.Settings()  # type: ignore[assignment]
+        self.options: Settings = self.options_class()  # type: ignore[assignment]
         self.options = self.settings(options)
 
     @property
@@ -126,7 +126,7 @@ class Pipeline(Generic[Settings]):
         if "tokenize_kwargs" in options:  # what feature-extraction calls it in the reference library
             options = {"tokenizer_kwargs": options["tokenize_kwargs"]} | options
             options.pop("tokenize_kwargs")
-        known = {f.name for f in fields(self.Settings)}
+        known = {f.name for f in fields(self.options_class)}
         own = {name: value for name, value in options.items() if name in known}
         if "tokenizer_kwargs" in own:
             own["tokenizer_kwargs"] = self._tokenizer_kwargs(own["tokenizer_kwargs"])
@@ -145,7 +145,7 @@ class Pipeline(Generic[Settings]):
 
     def option_names(self) -> set[str]:
         """Every option of the task."""
-        return {f.name for f in fields(self.Settings)} | TOKENIZER_OPTIONS
+        return {f.name for f in fields(self.options_class)} | TOKENIZER_OPTIONS
 
     def _refuse(self, strange: Sequence[str]) -> None:
         hints = []
@@ -246,7 +246,7 @@ class Pipeline(Generic[Settings]):
         rows = [items[i].rows[j] for i, j in places]
         outputs: list[list[Any]] = [[None] * len(item.rows) for item in items]
         left = [len(item.rows) for item in items]
-        for batch in self.batches(rows, items, options, cap):
+        for batch in self.batches(rows, options, cap):
             with torch.no_grad():
                 answers = self.forward([rows[k] for k in batch], options)
             for k, answer in zip(batch, answers, strict=True):
@@ -256,9 +256,7 @@ class Pipeline(Generic[Settings]):
                 if not left[i]:
                     yield i, items[i], outputs[i]
 
-    def batches(
-        self, rows: list[Row], items: list[Item], options: Settings, cap: int | None
-    ) -> Iterator[list[int]]:
+    def batches(self, rows: list[Row], options: Settings, cap: int | None) -> Iterator[list[int]]:
         """Indices of rows that go through the model together."""
         tokens = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH_ELSEWHERE)
         return batches([len(row.ids) for row in rows], tokens, cap)
@@ -338,4 +336,3 @@ class Pipeline(Generic[Settings]):
             "device": str(self.device),
         }
         return f"{type(self).__name__}: {known}"
-

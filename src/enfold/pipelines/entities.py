@@ -41,8 +41,8 @@ def entities(
     """Label tokens and, but for "none", group neighbours of one kind.
 
     Args:
-        strategy: "none" labels tokens; "simple" groups them; "first", "average" and "max" first give each word one label:
-            its first token's, that of the mean of its tokens' scores, or that of its most certain token.
+        strategy: "none" labels tokens; "simple" groups them; "first", "average" and "max" before that give each word
+            one label: its first token's, that of the mean of its tokens' scores, or that of its most certain token.
         join: tokens → text.
     """
     if strategy == "none":

@@ -72,7 +72,7 @@ def pipeline(
         HubError, ConfigError, CheckpointError, TokenizerError: the model or its tokenizer can't be loaded.
     """
     _refuse(trust_remote_code, framework, options)
-    if task is None and model is None:
+    if model is None and task is None:
         raise ArgumentError(f"pipeline needs a task or a model; tasks are {', '.join(sorted(PIPELINES))}")
     if model is None and (tokenizer is not None or config is not None):
         raise ArgumentError("pipeline got a tokenizer or a config without a model that it would belong to: name one")
@@ -110,7 +110,7 @@ def pipeline(
         hub = {name: loading[name] for name in ("token", *_HUB_OPTIONS) if name in loading}
         if tokenizer is None and "revision" in loading:
             hub["revision"] = loading["revision"]
-        tokenizer = _load_tokenizer(source if tokenizer is None else tokenizer, model.config, hub)
+        tokenizer = _load_tokenizer(source if tokenizer is None else tokenizer, hub)
     return chosen(
         model, tokenizer, task=task or canonical, device=None if named else device, batch_size=batch_size, **options
     )
@@ -179,10 +179,10 @@ def _load(task: Task, source: str | Path, config: Any, loading: dict[str, Any]) 
     return getattr(auto, name).from_pretrained(source, **({} if config is None else {"config": config}), **loading)
 
 
-def _load_tokenizer(source: str | Path, config: Any, hub: dict[str, Any]) -> Any:
+def _load_tokenizer(source: str | Path, hub: dict[str, Any]) -> Any:
     from enfold.tokenizers.auto import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(source, config=config, **hub)
+    return AutoTokenizer.from_pretrained(source, **hub)
 
 
 def _inferred(model: Any, config: Any, loading: dict[str, Any]) -> tuple[str, Task]:
@@ -215,9 +215,7 @@ def _inferred(model: Any, config: Any, loading: dict[str, Any]) -> tuple[str, Ta
     return name, PIPELINES[name]
 
 
-def default_model(
-    name: str, task: Task, revision: str | None, model_kwargs: dict[str, Any]
-) -> tuple[str, str | None]:
+def default_model(name: str, task: Task, revision: str | None, model_kwargs: dict[str, Any]) -> tuple[str, str | None]:
     """The task's default and the revision to take: the pinned commit, or what the cache holds of that repository."""
     from enfold.hub.cache import cached_snapshots, default_cache_dir
 

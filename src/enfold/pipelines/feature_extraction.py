@@ -32,7 +32,7 @@ class FeatureExtractionPipeline(Pipeline[FeatureExtractionOptions]):
 
     task = "feature-extraction"
     head = "base"
-    Settings = FeatureExtractionOptions
+    options_class = FeatureExtractionOptions
     unread = r"(^|\.)pooler\."
 
     def __init__(self, model: Any, tokenizer: Any, **options: Any):
@@ -67,5 +67,3 @@ class FeatureExtractionPipeline(Pipeline[FeatureExtractionOptions]):
         missing = max((length or 0) - len(states), 0)
         left = (options.tokenizer_kwargs.get("padding_side") or self.tokenizer.padding_side) == "left"
         return F.pad(states, (0, 0, missing, 0) if left else (0, 0, 0, missing))
-
-

@@ -38,7 +38,7 @@ class FillMaskPipeline(Pipeline[FillMaskOptions]):
 
     task = "fill-mask"
     head = "masked-lm"
-    Settings = FillMaskOptions
+    options_class = FillMaskOptions
 
     def settings(self, options: dict[str, Any]) -> FillMaskOptions:
         chosen = super().settings({n: v for n, v in options.items() if not (n == "top_k" and v is None)})

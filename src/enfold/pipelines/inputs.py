@@ -12,13 +12,17 @@ PATIENCE_SECONDS = 0.05
 WINDOW_CHARACTERS = 1 << 18
 
 
+class Whole:
+    """An item that is made of several parts and yet is one."""
+
+
 def form(inputs: Any) -> str:
     """ "one", "list" or "stream".
 
     Raises:
         ArgumentError: nothing, or something that holds no items.
     """
-    if isinstance(inputs, (str, Mapping)):
+    if isinstance(inputs, (str, Mapping, Whole)):
         return "one"
     if isinstance(inputs, (list, tuple)):
         return "list"

@@ -29,7 +29,7 @@ class TextClassificationOptions(Options):
         return_all_scores: the older `top_k=None`, in the order of the labels.
     """
 
-    top_k: int | None | str = NOT_GIVEN
+    top_k: int | str | None = NOT_GIVEN
     function_to_apply: str | None = None
     return_all_scores: bool | None = None
 
@@ -39,7 +39,7 @@ class TextClassificationPipeline(Pipeline[TextClassificationOptions]):
 
     task = "text-classification"
     head = "sequence-classification"
-    Settings = TextClassificationOptions
+    options_class = TextClassificationOptions
 
     def settings(self, options: dict[str, Any]) -> TextClassificationOptions:
         chosen = super().settings(options)

@@ -62,7 +62,7 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
 
     task = "token-classification"
     head = "token-classification"
-    Settings = TokenClassificationOptions
+    options_class = TokenClassificationOptions
     instead_of_cutting = "stride=… with an aggregation_strategy to read it in windows, "
 
     def settings(self, options: dict[str, Any]) -> TokenClassificationOptions:
@@ -84,8 +84,8 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
             raise ArgumentError(f"stride is {stride!r}; expected a number of tokens, 0 or more")
         if strategy == "none":
             raise ArgumentError(
-                f"stride={stride} reads long texts in windows that overlap, and tokens that several windows label can't "
-                "be merged: choose an aggregation_strategy, 'simple' for example"
+                f"stride={stride} reads long texts in windows that overlap, and tokens that several windows label "
+                "can't be merged: choose an aggregation_strategy, 'simple' for example"
             )
         if length is not None and stride >= length - self.tokenizer.num_special_tokens_to_add():
             raise ArgumentError(f"stride={stride} leaves no step forward in windows of {length} tokens: lower it")
