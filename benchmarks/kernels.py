@@ -127,9 +127,7 @@ def attention(seconds: float) -> None:
             q, k, v = torch.randn(sum(lengths), 3, 12, 32).to(dtype).unbind(1)
             calls = {
                 "ours": lambda q=q, k=k, v=v, o=offsets: kernels.attend_packed(q, k, v, o, 32**-0.5),
-                "sdpa each": lambda q=q, k=k, v=v, o=offsets: kernels_plain.attend_packed(
-                    q, k, v, o, 32**-0.5, None, False
-                ),
+                "sdpa each": lambda q=q, k=k, v=v, o=offsets: plain.attend_packed(q, k, v, o, 32**-0.5, None, False),
             }
             if len(set(lengths)) == 1:
                 calls["sdpa of equal lengths"] = lambda q=q, k=k, v=v, n=lengths[0]: F.scaled_dot_product_attention(
