@@ -114,6 +114,8 @@ def run_stack(
         end = past + columns
     held = cache.lengths or None if cache is not None else None
     gaps = stack.relative is not None and packing.gaps
+    if held is not None and stack.relative is not None and attention_mask is not None:
+        gaps = Packing.of(tuple(attention_mask.shape), attention_mask).gaps  # type: ignore[arg-type]
     trace = trace or Trace()
     if held is not None and (gaps or (trace.attentions is not None and len({*held, past}) > 1)):
         raise NotBuiltError(

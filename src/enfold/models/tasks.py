@@ -116,12 +116,9 @@ class CausalLM(LanguageModel):
         """
         states = self.base.run(input_ids, attention_mask, **inputs)
         if logits_to_keep and labels is None:
-            kept = states.unpack()[:, -logits_to_keep:]
-            return finish(
-                self.result(states, logits=self.scores(kept.flatten(0, 1)).unflatten(0, kept.shape[:2])),
-                self.config,
-                return_dict,
-            )
+            packing, kept = states.packing.last_columns(logits_to_keep)
+            logits = packing.unpack(self.scores(states.packed[kept.to(states.packed.device)]))
+            return finish(self.result(states, logits=logits), self.config, return_dict)
         scores = self.scores(states.packed)
         loss = None
         if labels is not None:

@@ -129,6 +129,17 @@ class Packing:
         rows = self.index // self.shape[1]
         return bool(((self.index.diff() != 1) & (rows.diff() == 0)).any())
 
+    def last_columns(self, count: int) -> tuple["Packing", Tensor]:
+        """The packing of the last `count` columns alone, and the packed indices of the tokens that stand in them."""
+        rows, columns = self.shape
+        count = min(count, columns)
+        index = torch.arange(rows * columns) if self.index is None else self.index
+        kept = (index % columns >= columns - count).nonzero().squeeze(1)
+        row, column = index[kept] // columns, index[kept] % columns
+        lengths = tuple(torch.bincount(row, minlength=rows).tolist())
+        inner = None if self.index is None else row * count + column - (columns - count)
+        return Packing((rows, count), lengths, inner), kept
+
     def pack(self, padded: Tensor) -> Tensor:
         """[B, T, …] → [N, …].
 
