@@ -7,12 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from enfold.hub.cache import default_cache_dir
 from tools.starter_weights import __doc__ as about
 from tools.starter_weights.fetch import FetchError, download, read
 from tools.starter_weights.layout import has_other_weights, lay_out, present
 from tools.starter_weights.sources import SOURCES, Source
-
-from enfold.hub.cache import default_cache_dir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

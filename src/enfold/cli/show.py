@@ -40,7 +40,8 @@ def _fields(result: dict[str, Any]) -> str:
     if answer is not None and "score" not in result:
         return _message(result[answer])
     known = [key for key in _FIRST if key in result]
-    keys = dict.fromkeys([*known[:1], *(["score"] if "score" in result else []), *known, *result])
+    score = [key for key in result if key == "score"]
+    keys = dict.fromkeys(known[:1] + score + known + list(result))
     return "\t".join(_field(key, result[key]) for key in keys)
 
 
