@@ -2,6 +2,7 @@
 
 from collections import UserDict
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from enfold.base.errors import ArgumentError
@@ -29,7 +30,7 @@ class LazyEncodings(Sequence):
 
     def __init__(self, count: int, make: "Callable[[int], Encoding]"):
         self._made: list[Encoding | None] = [None] * count
-        self._make: Callable[[int], Encoding] | None = make
+        self._make = make
 
     def __len__(self) -> int:
         return len(self._made)
@@ -40,7 +41,6 @@ class LazyEncodings(Sequence):
         i = range(len(self))[index]
         found = self._made[i]
         if found is None:
-            assert self._make is not None
             found = self._made[i] = self._make(i)
         return found
 
@@ -52,9 +52,6 @@ class LazyEncodings(Sequence):
 
     def __repr__(self) -> str:
         return repr(list(self))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_made": list(self), "_make": None}
 
 
 class BatchEncoding(UserDict):
@@ -111,12 +108,16 @@ class BatchEncoding(UserDict):
         raise AttributeError(f"BatchEncoding has no attribute or key {name!r}; keys: {', '.join(data)}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"data": self.data, "encodings": self._encodings, "n_sequences": self._n_sequences}
+        # The encodings stay behind: with them every batch of a loader's worker would carry the whole tokenizer.
+        return {"data": self.data, "n_sequences": self.n_sequences}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.data = state["data"]
-        self._encodings = state["encodings"]
-        self._n_sequences = state.get("n_sequences")
+        self._encodings = None
+        self._n_sequences = state["n_sequences"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "BatchEncoding":
+        return type(self)(deepcopy(self.data, memo), self._encodings, n_sequences=self._n_sequences)
 
     @property
     def is_fast(self) -> bool:
@@ -130,7 +131,9 @@ class BatchEncoding(UserDict):
 
     def _rows(self, asked: str) -> "Sequence[Encoding]":
         if not self._encodings:
-            raise ArgumentError(f"{asked}() needs the tokenizer's own result; this one holds no encodings.")
+            raise ArgumentError(
+                f"{asked}() needs the tokenizer's own result; this one holds no encodings (pickles leave them behind)."
+            )
         return self._encodings
 
     def tokens(self, batch_index: int = 0) -> list[str]:

@@ -206,10 +206,10 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
 
         tokens: list[Any] = [token for _, token in sorted(decoder.items())]
         texts = {*known, *map(str, tokens)}
+        # A text may come twice, as a bare name and with flags; the later one's flags hold.
         for token in [*self._special_tokens.values(), *self._extra_special]:
-            if token is not None and str(token) not in texts:
+            if token is not None and str(token) not in texts and repr(token) not in map(repr, tokens):
                 tokens.append(token)
-                texts.add(str(token))
         named = {str(token) for token in self._special_tokens.values() if token is not None}
         result = []
         for token in tokens:

@@ -90,11 +90,11 @@ class Document:
         return list(self._added)
 
     def add(self, tokens: "Iterable[AddedToken]") -> None:
-        """Add tokens as the engine would: a known text keeps its id, a new one takes the next free id."""
+        """Add tokens as the engine would: a known text keeps its id and gets new flags, a new one takes the next id."""
         for token in tokens:
-            if not token.content or token.content in self._added:
+            if not token.content:
                 continue
-            index = self._vocab.get(token.content)
+            index = self.id_of(token.content)
             if index is None:
                 highest = max((i for i, _ in self._added.values()), default=-1)
                 index = max(highest + 1, self._size)

@@ -58,9 +58,12 @@ _SPLITS = {
     "qwen35": _QWEN35,
     "tekken": _TEKKEN,
 }  # fmt: skip
-# GPT-2's split after each digit has been set apart.
-_DIGITS_APART = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
-_PLAIN = frozenset({"gpt-2", "gpt2", "default", "mpt", "olmo", "jais", "phi-2", "roberta-bpe", "jina-es", "jina-de"})
+# Kinds that are split as GPT-2 does. Some of them (smollm, starcoder, …) set digits apart first; their vocabularies
+# merge no two digits, so only numerals like ½ and Ⅷ could tell, and transformers reads these files without it.
+_PLAIN = frozenset(
+    {"gpt-2", "gpt2", "default", "mpt", "olmo", "jais", "phi-2", "roberta-bpe", "jina-es", "jina-de"}
+    | {"smollm", "starcoder", "refact", "command-r", "codeshell"}
+)
 
 
 @dataclass(slots=True)
@@ -221,10 +224,6 @@ def _byte_level(tokens: list[str], fields: Mapping[str, Any], path: Path) -> Doc
     if before in _SPLITS:
         split = {"type": "Split", "pattern": {"Regex": _SPLITS[before]}, "behavior": "Isolated", "invert": False}
         document.sections["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, whole_words]}
-    elif before in _DIGITS_APART:
-        digits = {"type": "Digits", "individual_digits": True}
-        words = {**whole_words, "use_regex": True}
-        document.sections["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, words]}
     elif before is not None and before not in _PLAIN:
         logger.warning(
             "%s: its pre-tokenizer %r is not known; text is split as for GPT-2, ids may differ from the model's own.",
