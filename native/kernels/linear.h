@@ -41,7 +41,7 @@ constexpr int kRows = 4;  // activation rows a pass: 16 sums, 4 weights and 4 ro
 #else
 constexpr int kRows = 2;
 #endif
-constexpr int64_t kAhead = 4096;         // bytes between the weights in use and those being fetched
+constexpr int64_t kAhead = 16384;        // bytes between the weights in use and those being fetched
 constexpr int64_t kRowBytes = 384 << 10;  // of activations that are kept near
 constexpr int64_t kPieceWork = 1 << 17;  // multiplications
 
@@ -167,8 +167,8 @@ void linear_typed(const Linear &a) {
   if (block < 32) block = 32;
   const int64_t blocks = (a.M + block - 1) / block;
   block = ((a.M + blocks - 1) / blocks + kRows - 1) / kRows * kRows;
-  // Pieces of outputs: about eight a thread in all, none so small that starting it costs.
-  const int64_t wanted = threads == 1 ? 1 : (8 * threads + blocks - 1) / blocks;
+  // Pieces of outputs: about four a thread in all, none so small that starting it costs.
+  const int64_t wanted = threads == 1 ? 1 : (4 * threads + blocks - 1) / blocks;
   int64_t grain = a.N / wanted, least = kPieceWork / (a.K * (a.M < 8 ? 8 : block < a.M ? block : a.M) + 1);
   grain = grain > least ? grain : least;
   grain = (grain / kOutputs + 1) * kOutputs;
