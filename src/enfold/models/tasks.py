@@ -162,10 +162,10 @@ class LastTokenClassification(SequenceClassification):
     def classify(self, states: States, input_ids: Tensor | None) -> Tensor:
         rows, columns = states.packing.shape
         pad = self.config.pad_token_id
-        if pad is None and rows != 1 and states.packing.index is None:
+        if pad is None and rows != 1 and not states.packing.told:
             raise ArgumentError(
                 f"config.pad_token_id is None and the batch has {rows} rows: set it (model.config.pad_token_id = "
-                "tokenizer.pad_token_id), so that the last real token of each row can be found"
+                "tokenizer.pad_token_id) or pass attention_mask, so that the last real token of each row can be found"
             )
         if pad is None or input_ids is None:
             last = states.where.last

@@ -95,11 +95,13 @@ class Packing:
         shape: (B, T).
         lengths: real tokens of each row.
         index: [N] flat indices into B·T, or None when nothing is padding (then packing is a reshape).
+        told: whether a mask said so, or the lengths are only assumed.
     """
 
     shape: tuple[int, int]
     lengths: tuple[int, ...]
     index: Tensor | None
+    told: bool = False
 
     @classmethod
     def of(cls, shape: tuple[int, int], mask: Tensor | None) -> "Packing":
@@ -118,8 +120,8 @@ class Packing:
             )
         kept = mask != 0
         if bool(kept.all()):
-            return cls(shape, (columns,) * rows, None)
-        return cls(shape, tuple(kept.sum(1).tolist()), kept.reshape(-1).nonzero().squeeze(1))
+            return cls(shape, (columns,) * rows, None, told=True)
+        return cls(shape, tuple(kept.sum(1).tolist()), kept.reshape(-1).nonzero().squeeze(1), told=True)
 
     @cached_property
     def gaps(self) -> bool:
