@@ -142,7 +142,12 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%", "+"})
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols])
+        super().__init__(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[_GenerationTag, jinja2.ext.loopcontrols],
+            finalize=_printable,
+        )
         self.filters["tojson"] = _tojson
         self.globals.update(
             raise_exception=_raise_exception,
@@ -152,7 +157,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             _step=_step,
             _concat=_concat,
         )
-        for name in ("center", "indent", "replace", "format", "join", "wordwrap"):
+        for name in ("center", "indent", "replace", "format", "join", "wordwrap", "string"):
             self.filters[name] = self._guarded_filter(name, self.filters[name])
         lorem = self.globals["lipsum"]
         self.globals["lipsum"] = lambda n=5, html=True, min=20, max=100: lorem(  # type: ignore[operator]
@@ -176,9 +181,11 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 (as in Jinja)
-        owner = getattr(__obj, "__self__", None)
-        if isinstance(owner, (str, list, tuple)):
-            _guard_method(owner, getattr(__obj, "__name__", ""), args, kwargs)
+        # Jinja hands out str.format inside a wrapper of its own.
+        bound = getattr(__obj, "__wrapped__", __obj)
+        owner = getattr(bound, "__self__", None)
+        if isinstance(owner, str):
+            _guard_method(owner, getattr(bound, "__name__", ""), args, kwargs)
         return super().call(__context, __obj, *args, **kwargs)
 
     @staticmethod
@@ -200,9 +207,13 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 width = max((value for value in (*args, *kwargs.values()) if isinstance(value, int)), default=4)
                 _bounded((texts[0].count("\n") + 1) * max(width, max(map(len, texts[1:]), default=0)))
             elif name == "join":
-                result = original(*args, **kwargs)
-                _bounded(len(result))
-                return result
+                context, value, *rest = args
+                items = _collected(value)
+                separator = max(map(len, texts), default=0)
+                _bounded(sum(_printed(item) for item in items) + separator * len(items))
+                args = (context, items, *rest)
+            elif name == "string":
+                _printable(args[0])
             return original(*args, **kwargs)
 
         return guarded
@@ -218,7 +229,7 @@ def _guard_method(owner: Any, name: str, args: Any, kwargs: Mapping[str, Any]) -
         old, new = args[:2]
         _bounded(len(owner) + (owner.count(old) if old else len(owner) + 1) * len(new))
     elif name in {"format", "format_map"}:
-        _no_wide_format(owner, args)
+        _no_wide_format(owner, [*args, *kwargs.values(), *(v for a in args if isinstance(a, dict) for v in a.values())])
     elif name == "join" and args and isinstance(args[0], (list, tuple)):
         _bounded(sum(map(_size, args[0])) + len(owner) * len(args[0]))
 
@@ -226,6 +237,8 @@ def _guard_method(owner: Any, name: str, args: Any, kwargs: Mapping[str, Any]) -
 def _no_wide_format(text: str, values: Any) -> None:
     """`'%9999999d'`, `'{:9999999}'` and `'%*d' % (9999999, 1)` ask for more than any chat needs."""
     flat = values if isinstance(values, (list, tuple)) else [values]
+    for value in flat:
+        _printable(value)
     large = any(isinstance(value, int) and value > 1_000_000 for value in flat)
     if _WIDE.search(text) or (large and _WIDTH_FROM_VALUE.search(text)):
         raise _ExceededError("it formats a value to more than a million characters")
@@ -235,8 +248,41 @@ def _small(value: Any, most: int) -> int:
     return min(int(value), most)
 
 
+def _collected(values: Any) -> list[Any]:
+    """The items of an iterable, of which there may not be too many."""
+    items: list[Any] = []
+    for item in values:
+        items.append(item)
+        if len(items) % _CLOCK_EVERY == 0:
+            _bounded(len(items))
+            _step()
+    return items
+
+
+def _printed(value: Any) -> int:
+    """Roughly how many characters `value` has when it is printed; stops as soon as there are too many."""
+    total, waiting = 0, [value]
+    while waiting:
+        item = waiting.pop()
+        total += len(item) if isinstance(item, str) else 2
+        if isinstance(item, dict):
+            waiting.extend(item.keys())
+            waiting.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+        _bounded(total + len(waiting))
+    return total
+
+
+def _printable(value: Any) -> Any:
+    """`value`, if it is not too much to print."""
+    if isinstance(value, (list, tuple, dict)):
+        _printed(value)
+    return value
+
+
 def _concat(*values: Any) -> str:
-    parts = [str(value) for value in values]
+    parts = [str(_printable(value)) for value in values]
     _bounded(sum(map(len, parts)))
     return "".join(parts)
 
@@ -246,6 +292,7 @@ def _tojson(
 ) -> str:
     if (isinstance(indent, int) and indent > 64) or (isinstance(indent, str) and len(indent) > 64):
         raise _ExceededError("it indents JSON by more than 64 characters")
+    _printable(x)
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
