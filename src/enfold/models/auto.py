@@ -9,7 +9,7 @@ from enfold.models.registry import config_class, model_class
 
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 # Accepted because users pass them; they change nothing about reading a configuration.
-WITHOUT_EFFECT = ("trust_remote_code", "force_download")
+WITHOUT_EFFECT = ("trust_remote_code",)
 
 
 class AutoConfig:
@@ -41,7 +41,7 @@ class AutoConfig:
             ConfigError: unknown `model_type` (the nearest known one is named), a torn file, or none at all.
         """
         source = pretrained_model_name_or_path
-        options = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
+        options = {name: kwargs.pop(name) for name in (*HUB_OPTIONS, "force_download") if name in kwargs}
         for name in WITHOUT_EFFECT:
             kwargs.pop(name, None)
         config = from_entries(read_entries(source, gguf_file=gguf_file, **options), str(source))
@@ -56,7 +56,9 @@ def _has(config: PreTrainedConfig, name: str) -> bool:
     return hasattr(config, name)
 
 
-def read_entries(source: str | Path, *, gguf_file: str | None = None, **options: Any) -> dict[str, Any]:
+def read_entries(
+    source: str | Path, *, gguf_file: str | None = None, force_download: bool = False, **options: Any
+) -> dict[str, Any]:
     """The dictionary of a repository's `config.json`, or one derived from its only GGUF file."""
     from enfold.hub.files import list_files, resolve_file
 
@@ -64,7 +66,7 @@ def read_entries(source: str | Path, *, gguf_file: str | None = None, **options:
     if gguf_file is None and path.is_file() and path.suffix == ".json":
         return read_json(path)
     if gguf_file is None:
-        found = resolve_file(source, "config.json", required=False, **options)
+        found = resolve_file(source, "config.json", required=False, force_download=force_download, **options)
         if found is not None:
             return read_json(found)
         names = list_files(source, **options)
@@ -79,7 +81,7 @@ def read_entries(source: str | Path, *, gguf_file: str | None = None, **options:
     from enfold.weights.gguf_file import GGUFCheckpoint
     from enfold.weights.gguf_names import config_from_gguf
 
-    file = resolve_file(source, gguf_file, **options)
+    file = resolve_file(source, gguf_file, force_download=force_download, **options)
     assert file is not None
     with GGUFCheckpoint(file) as checkpoint:
         return config_from_gguf(checkpoint.fields, checkpoint)
@@ -127,7 +129,7 @@ class _AutoModel:
         """Load a model; arguments as `PreTrainedModel.from_pretrained` documents them."""
         config = kwargs.pop("config", None)
         if config is None:
-            options = {name: kwargs[name] for name in (*HUB_OPTIONS, "gguf_file") if name in kwargs}
+            options = {name: kwargs[name] for name in (*HUB_OPTIONS, "gguf_file", "force_download") if name in kwargs}
             config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **options)
         chosen = model_class(config.model_type, cls.task)
         return chosen.from_pretrained(pretrained_model_name_or_path, config=config, **kwargs)

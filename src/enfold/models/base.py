@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -125,6 +125,7 @@ class PreTrainedModel(nn.Module):
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
+        force_download: bool = False,
         subfolder: str = "",
         variant: str | None = None,
         gguf_file: str | None = None,
@@ -149,6 +150,7 @@ class PreTrainedModel(nn.Module):
             token: access token of the hub.
             cache_dir: cache folder instead of the standard one.
             local_files_only: never ask the network.
+            force_download: fetch anew what the cache holds.
             subfolder: folder inside the repository.
             variant: `fp16` reads `model.fp16.safetensors`.
             gguf_file: name of a GGUF file in the repository.
@@ -174,6 +176,7 @@ class PreTrainedModel(nn.Module):
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            force_download=force_download,
             subfolder=subfolder,
             variant=variant,
             gguf_file=gguf_file,
@@ -278,6 +281,12 @@ class PreTrainedModel(nn.Module):
         for stack in self.stacks():
             stack.checkpointing = False
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """torch's, with the new tensors laid out for joint products when they were assigned."""
+        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        join_groups(self)
+        return result
+
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         result = super()._apply(fn, recurse)
         join_groups(self)
@@ -296,7 +305,7 @@ def _finishing(build: Callable[..., None]) -> Callable[..., None]:
     """A constructor that finishes the model once, when the outermost constructor is done."""
 
     @functools.wraps(build)
-    def __init__(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         outermost = not getattr(_building, "active", False)
         _building.active = True
         try:

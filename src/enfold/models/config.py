@@ -1,4 +1,4 @@
-"""Configurations: `config.json` kept as the dictionary it is, defaults filled from the family, specs derived elsewhere."""
+"""Configurations: `config.json` kept as the dictionary it is, its gaps filled by the family's defaults."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ COMMON_DEFAULTS: dict[str, Any] = {
 class PreTrainedConfig:
     """A model's configuration.
 
-    `config.x` reads the file's entry, then the family's default. What a file holds beyond that is kept and written back.
+    `config.x` reads the file's entry, then the family's default. What a file holds beyond that is kept and written.
 
     Class attributes of a family:
         model_type: the `model_type` of its files.

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): pre-norm decoder with learned positions; q, k and v are one matrix, stored transposed."""
+"""GPT-2 (Radford et al. 2019): pre-norm decoder with learned positions; weights are stored transposed."""
 
 import math
 from typing import Any
@@ -51,6 +51,7 @@ class GPT2Config(PreTrainedConfig):
         "summary_first_dropout": 0.1,
         "scale_attn_weights": True,
         "scale_attn_by_inverse_layer_idx": False,
+        "reorder_and_upcast_attn": False,
         "bos_token_id": 50256,
         "eos_token_id": 50256,
     }

@@ -31,6 +31,7 @@ class Request:
     token: str | bool | None = None
     cache_dir: str | Path | None = None
     local_files_only: bool = False
+    force_download: bool = False
     subfolder: str = ""
     variant: str | None = None
     gguf_file: str | None = None
@@ -44,6 +45,13 @@ class Request:
     def hub_options(self) -> dict[str, Any]:
         names = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
         return {name: getattr(self, name) for name in names}
+
+    def file(self, name: str, *, required: bool = True) -> Path | None:
+        """One of the repository's files on disk, fetched if need be."""
+        from enfold.hub.files import resolve_file
+
+        options = self.hub_options | {"force_download": self.force_download}
+        return resolve_file(self.source, name, required=required, **options)
 
 
 @dataclass
@@ -132,30 +140,29 @@ def load_model(
 
 def checkpoint_paths(request: Request) -> list[Path]:
     """The checkpoint's files on disk, fetched if need be."""
-    from enfold.hub.files import list_files, resolve_file
+    from enfold.hub.files import list_files
 
     source = Path(request.source)
     if source.is_file():
         return [source]
-    options = request.hub_options
-    names = [name for name in list_files(request.source, **options) if "/" not in name]
+    names = [name for name in list_files(request.source, **request.hub_options) if "/" not in name]
     if request.use_safetensors:
         names = [name for name in names if "safetensors" in name]
     chosen = checkpoint_files(names, variant=request.variant, gguf_file=request.gguf_file)
     if not chosen and not source.is_dir():
         usual = [name for name in usual_names(request.variant) if not request.use_safetensors or "safetensors" in name]
-        chosen = [name for name in usual if resolve_file(request.source, name, required=False, **options)][:1]
+        chosen = [name for name in usual if request.file(name, required=False)][:1]
     if not chosen:
         raise CheckpointError(
             f"{request.source} has no weights{f' of variant {request.variant!r}' if request.variant else ''}: looked "
             f"for model.safetensors, pytorch_model.bin, their indices and *.gguf; it holds "
             f"{', '.join(names[:12]) or 'nothing'}"
         )
-    first = resolve_file(request.source, chosen[0], **options)
+    first = request.file(chosen[0])
     assert first is not None
     if not first.name.endswith(".json"):
         return [first]
-    return [first, *filter(None, (resolve_file(request.source, name, **options) for name in index_shards(first)))]
+    return [first, *filter(None, map(request.file, index_shards(first)))]
 
 
 def target_dtype(asked: torch.dtype | str | None, config: PreTrainedConfig, checkpoint: Checkpoint) -> torch.dtype:
@@ -228,7 +235,7 @@ def fill(
     for alias, name in model.stored_aliases.items():
         if name not in stored and alias in stored:
             stored[name] = stored[alias]
-    _untie_stored(model, checkpoint, stored)
+    _share_stored(model, checkpoint, stored)
     for group in groups(model):
         group.allocate(dtype, "cpu")
     table = model.name_table()
@@ -259,13 +266,15 @@ def fill(
     if not used:
         raise WeightsMismatchError(
             f"{checkpoint.path} holds nothing that {type(model).__name__} wants: it has "
-            f"{', '.join(by_pattern(checkpoint.names())[:6])}, and the model has {', '.join(by_pattern(report.missing)[:6])}"
+            f"{', '.join(by_pattern(checkpoint.names())[:6])}, and the model has "
+            f"{', '.join(by_pattern(report.missing)[:6])}"
         )
     if report.mismatched and not mismatched_allowed:
         raise WeightsMismatchError(
             f"{checkpoint.path} doesn't fit {type(model).__name__}:\n  "
             + "\n  ".join(LoadReport(mismatched=report.mismatched).lines())
-            + "\nThe configuration and the weights belong to different models; ignore_mismatched_sizes=True draws these anew."
+            + "\nThe configuration and the weights belong to different models; "
+            "ignore_mismatched_sizes=True draws these anew."
         )
     model.tie_weights()
     model.initialise(fresh)
@@ -277,17 +286,20 @@ def fill(
     return report
 
 
-def _untie_stored(model: PreTrainedModel, checkpoint: Checkpoint, stored: dict[str, str]) -> None:
-    """Give a tied parameter a tensor of its own where the checkpoint holds other values for it."""
+def _share_stored(model: PreTrainedModel, checkpoint: Checkpoint, stored: dict[str, str]) -> None:
+    """Read a tensor that is stored once for both of a tied pair, under either name; keep apart what differs."""
     table, prefix = model.name_table(), f"{model.base_model_prefix}."
     for copy, source in model.ties().items():
-        rows = (table.theirs(copy), table.theirs(source))
+        rows = [row[0] for row in (table.theirs(copy), table.theirs(source)) if row is not None]
         names = [
-            next((stored[c] for c in (row[0], row[0].removeprefix(prefix), prefix + row[0]) if c in stored), None)
+            next((stored[c] for c in (row, row.removeprefix(prefix), prefix + row) if c in stored), None)
             for row in rows
-            if row is not None
         ]
-        if len(names) == 2 and names[0] and names[1] and names[0] != names[1]:
+        if len(names) < 2:
+            continue
+        if names[0] and not names[1]:
+            stored[rows[1]] = names[0]
+        elif names[0] and names[1] and names[0] != names[1]:
             if checkpoint.shape(names[0]) == checkpoint.shape(names[1]) and torch.equal(
                 checkpoint.read(names[0]), checkpoint.read(names[1])
             ):
@@ -333,11 +345,10 @@ def read_generation_config(model: PreTrainedModel, request: Request) -> None:
     """Keep the entries of `generation_config.json`, where a model generates and the repository has one."""
     if not hasattr(model, "generate"):
         return
-    from enfold.hub.files import resolve_file
     from enfold.models.config import read_json
 
     if Path(request.source).is_file():
         return
-    found = resolve_file(request.source, "generation_config.json", required=False, **request.hub_options)
+    found = request.file("generation_config.json", required=False)
     if found is not None:
         model.generation_entries = read_json(found)  # type: ignore[assignment]
