@@ -11,7 +11,7 @@ namespace enfold::kernels::ENFOLD_ISA {
 // Calls body(first, last) over [0, count) in pieces of `grain`, by at most `threads` threads. Pieces are handed out as
 // threads come free, since a core shared with another process would otherwise hold up the rest.
 template <class Body>
-inline void spread(int64_t count, int64_t grain, int threads, const Body &body) {
+inline void spread(int64_t count, [[maybe_unused]] int64_t grain, [[maybe_unused]] int threads, const Body &body) {
 #ifdef _OPENMP
   const int64_t pieces = (count + grain - 1) / grain;
   if (pieces < threads) threads = int(pieces);

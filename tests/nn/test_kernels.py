@@ -531,3 +531,11 @@ def test_one_openmp_runtime_is_loaded():
     with open("/proc/self/maps") as maps:
         runtimes = {line.split()[-1] for line in maps if "libgomp" in line or "libiomp" in line}
     assert len(runtimes) == 1, runtimes
+
+
+def test_dynamo_captures_torch_operations_without_a_break(native):
+    x, model = torch.randn(3, 16), Small()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for ours, plain in zip(compiled(x), model(x), strict=True):
+        torch.testing.assert_close(ours, plain)
+    assert native.count("linear") == 1  # by the model itself

@@ -99,7 +99,10 @@ def _native(*tensors: Tensor | None) -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
-    """`activation(x @ weight.T + bias)`, products summed in fp32; a row's result doesn't depend on the other rows.
+    """`activation(x @ weight.T + bias)`, products summed in fp32.
+
+    Where the native kernel runs, a row's result doesn't depend on how many rows come with it; in fp32 with AVX-512 that
+    is every number of rows.
 
     Args:
         x: [M, K]; rows may be strided. Other shapes go to torch.
