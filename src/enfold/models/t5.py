@@ -1,4 +1,4 @@
-"""T5 (Raffel et al. 2020) and v1.1: encoder–decoder with relative biases, root-mean-square norms and no other biases."""
+"""T5 (Raffel et al. 2020) and v1.1: encoder–decoder with relative biases, root-mean-square norms, no other biases."""
 
 from typing import Any
 
@@ -104,6 +104,11 @@ MLP_NAMES = {
 IGNORABLE = (
     r"(.*\.)?((encoder|decoder)\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*relative_attention_bias\.weight)$"
 )
+ALIASES = {
+    f"{prefix}{side}.embed_tokens.weight": f"{prefix}shared.weight"
+    for prefix in ("", "transformer.")
+    for side in ("encoder", "decoder")
+}
 
 
 def stack(config: PreTrainedConfig, *, decoder: bool) -> spec.Stack:
@@ -152,6 +157,7 @@ class _T5(PreTrainedModel):
 
     config_class = T5Config
     base_model_prefix = "transformer"
+    stored_aliases = ALIASES
     ignorable = IGNORABLE
     prefix = ""
     rows = ENCODER_NAMES + DECODER_NAMES
@@ -329,6 +335,7 @@ class T5ForTokenClassification(TokenClassification):
     """A class for every token of the source."""
 
     base_class = T5EncoderModel
+    stored_aliases = ALIASES
 
     def name_table(self) -> NameTable:
         return _encoder_table(self.config).under("base.", "transformer.") + NameTable(self.head_names)

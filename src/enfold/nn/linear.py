@@ -23,7 +23,7 @@ class Group:
 
     Each sibling stays a module with its own parameter, so adapters, optimisers and checkpoints see the names they
     expect, and inference multiplies by all of them at once. `join` lays the weights out; when something has moved them
-    since (an optimiser never does, `.to(dtype)` does), the siblings simply run one by one.
+    since (an optimiser never does), or has put a hook or another layer in a sibling's place, they run one by one.
     """
 
     def __init__(self, owner: nn.Module, names: tuple[str, ...]):
@@ -31,7 +31,8 @@ class Group:
         self.names = names
         self.weight: Tensor | None = None  # [sum of rows, in]
         self.bias: Tensor | None = None
-        self.starts: tuple[int, ...] = ()
+        self.starts: tuple[tuple[int, int], ...] = ()  # where each member's weight and bias begin
+        self.copied = False  # copies and unpickled groups are laid out when they first run
         self.widths = tuple(m.out_features for m in self.members() if isinstance(m, Linear))
 
     def __deepcopy__(self, memo: dict) -> "Group":
@@ -40,7 +41,7 @@ class Group:
         return copied
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"weight": None, "bias": None, "starts": ()}
+        return self.__dict__ | {"weight": None, "bias": None, "starts": (), "copied": True}
 
     def members(self) -> list[nn.Module]:
         return [self.owner._modules[name] for name in self.names]  # type: ignore[misc]
@@ -48,8 +49,8 @@ class Group:
     @torch.no_grad()
     def join(self) -> None:
         """Lay the members' present weights behind each other; members that differ in kind stay apart."""
-        members = [m for m in self.members() if type(m) is Linear]
-        self.weight = self.bias = None
+        members = [m for m in self.members() if _untouched(m)]
+        self.weight, self.bias, self.copied = None, None, False
         if len(members) < len(self.names) or any(m.weight.is_meta for m in members):
             return
         if len({(m.weight.dtype, m.weight.device, m.bias is None) for m in members}) > 1:
@@ -66,7 +67,7 @@ class Group:
         members = [m for m in self.members() if isinstance(m, Linear)]
         self.weight = _allocate(members, "weight", dtype, device)
         self.bias = None if members[0].bias is None else _allocate(members, "bias", dtype, device)
-        self.starts = tuple(m.weight.data_ptr() for m in members)
+        self.starts = tuple(map(_starts, members))
 
     def joined(self) -> bool:
         """Whether the members' weights are still where `join` put them."""
@@ -75,13 +76,17 @@ class Group:
         modules = self.owner._modules
         for name, start in zip(self.names, self.starts, strict=True):
             module = modules[name]
-            if type(module) is not Linear or module.weight.data_ptr() != start:
+            if not _untouched(module) or _starts(module) != start:
                 return False
         return True
 
     def whole(self, x: Tensor) -> Tensor | None:
         """All products side by side, [N, in] → [N, sum of outs], or None when they can't be one."""
-        if torch.is_grad_enabled() or not self.joined():
+        if torch.is_grad_enabled():
+            return None
+        if self.copied:
+            self.join()
+        if not self.joined():
             return None
         assert self.weight is not None
         return kernels.linear(x, self.weight, self.bias)
@@ -92,6 +97,23 @@ class Group:
         if whole is None:
             return [member(x) for member in self.members()]
         return whole.split(self.widths, dim=-1)
+
+
+def _untouched(module: nn.Module | None) -> bool:
+    """Whether a member computes what its weights say: no other class, no hook, no patched method, no computed weight."""
+    return (
+        type(module) is Linear
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        and "forward" not in module.__dict__
+        and module._parameters.get("weight") is not None
+    )
+
+
+def _starts(module: nn.Module) -> tuple[int, int]:
+    weight, bias = module._parameters["weight"], module._parameters["bias"]
+    assert weight is not None
+    return weight.data_ptr(), 0 if bias is None else bias.data_ptr()
 
 
 def _allocate(members: list[Linear], name: str, dtype: torch.dtype, device: torch.device | str) -> Tensor:

@@ -5,6 +5,7 @@ Step:   x ──┬── pre ── op ── post ── dropout ──(+)─�
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,19 @@ from enfold.nn.relative import Relative
 from enfold.nn.rope import RopeTable, rotate
 from enfold.nn.where import Packing, Where
 
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """A sigmoid in place of the normal distribution (Hendrycks & Gimpel 2016, §2)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 ACTIVATIONS = {
     "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "silu": F.silu,
     "tanh": torch.tanh,
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "quick_gelu": quick_gelu,
 }
 
 
