@@ -136,8 +136,9 @@ struct ByteFallbackDecoder final : Decoder {
     for (std::string& token : tokens) {
       unsigned byte = 0;
       const char* text = token.data();
+      // The reference's number parser lets a plus sign through.
       if (token.size() == 6 && token.starts_with("<0x") && token[5] == '>' &&
-          std::from_chars(text + 3, text + 5, byte, 16).ptr == text + 5) {
+          std::from_chars(text + 3 + (text[3] == '+'), text + 5, byte, 16).ptr == text + 5) {
         bytes.push_back(static_cast<char>(byte));
         continue;
       }

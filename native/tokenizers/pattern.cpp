@@ -21,6 +21,8 @@ Pattern::Pattern(json::Value spec, const char* what) {
   } else {
     throw Error(std::string(what) + " should be {\"String\": …} or {\"Regex\": …}, got " + spec.dump());
   }
+  // The reference makes a regular expression of it, and an empty one matches between any two characters.
+  if (literal_.empty() && !regex_ && !style_) regex_ = std::make_shared<Regex>("");
 }
 
 std::vector<Cut> Pattern::find(std::string_view text) const {
@@ -40,7 +42,7 @@ std::vector<Cut> Pattern::find(std::string_view text) const {
   };
   if (regex_) {
     if (!text.empty()) regex_->each_match(text, found);
-  } else if (!literal_.empty()) {
+  } else {
     for (std::size_t at = 0; (at = text.find(literal_, at)) != std::string_view::npos; at += literal_.size()) {
       found(at, at + literal_.size());
     }

@@ -368,7 +368,11 @@ struct Regex::Program::Parser {
       case '0': return literal(0);
       case 'u': return literal(hex(4, 4));
       case 'x': {
-        if (!eat("{")) return literal(hex(1, 2));
+        if (!eat("{")) {
+          const char32_t byte = hex(1, 2);
+          if (byte >= 0x80) fail("\\x with two digits stands for a byte; write \\x{…}");
+          return literal(byte);
+        }
         const char32_t value = hex(1, 8);
         if (!eat("}")) fail("\\x{ is not closed");
         return literal(value);

@@ -337,8 +337,8 @@ Span Core::trimmed(Span offset, Id id, const std::string* own, bool first, bool 
   else if (static_cast<std::size_t>(id) < blanks_->size()) blanks = (*blanks_)[static_cast<std::size_t>(id)];
   auto [leading, trailing] = blanks;
   if (leading) {
-    // A space that add_prefix_space put there takes no room in the text.
-    if ((first || offset.begin == 0) && add_prefix_space) --leading;
+    // One space at the start may be what add_prefix_space put there; more are the text's own.
+    if (leading == 1 && add_prefix_space && (first || offset.begin == 0)) leading = 0;
     offset.begin = std::min(offset.begin + leading, offset.end);
   }
   if (trailing && offset.end >= trailing) offset.end = std::max(offset.end - trailing, offset.begin);
