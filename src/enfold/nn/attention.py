@@ -1,7 +1,7 @@
 """One question, several ways to answer it: `attend(q, keys, rule, where)`.
 
-`rule` is static (what may see what, and the scale); `where` and `keys` are dynamic. Backends register themselves and say
-what they refuse; the first that accepts runs, and one that was asked for by name and refuses raises with the reason.
+`rule` is static (what may see what, and the scale); `where` and `keys` are dynamic. Backends say what they refuse; the
+first that accepts runs, and one that was asked for by name and refuses raises with the reason.
 """
 
 from collections.abc import Callable
@@ -106,7 +106,7 @@ class Backend(Protocol):
 
 
 class Plain:
-    """Scores, softmax, weighted sum: the definition (Vaswani et al. 2017, eq. 1), and the one that shows its weights."""
+    """Scores, softmax, weighted sum: the definition (Vaswani et al. 2017, eq. 1), and it shows its weights."""
 
     def refuses(self, query: Query) -> str | None:
         return None
@@ -159,27 +159,44 @@ class Sdpa:
 
 
 class Native:
-    """The CPU kernel for decoding: one query a sequence over a cache whose rows differ in length."""
+    """The CPU kernels: one query a sequence over a ragged cache, or packed sequences attending to themselves."""
 
     def refuses(self, query: Query) -> str | None:
         if query.probabilities is not None:
             return "it does not show attention weights"
-        if not query.where.decoding or not isinstance(query.keys, Stored):
-            return "it serves one new token a sequence over a cache"
-        if query.q.device.type != "cpu" or query.q.dtype not in (torch.float32, torch.bfloat16):
-            return f"it serves fp32 and bf16 on the CPU, not {query.q.dtype} on {query.q.device}"
+        if query.q.device.type != "cpu" or kernels.available() is None or query.q.dtype not in _NATIVE_DTYPES:
+            return f"it serves fp32, bf16 and fp16 on CPUs that it knows, not {query.q.dtype} on {query.q.device}"
         if torch.is_grad_enabled() and query.q.requires_grad:
             return "it has no gradient"
+        if query.rule.dropout:
+            return "it has no dropout"
+        if isinstance(query.keys, Stored):
+            return None if query.where.decoding else "over a cache it serves one new token a sequence"
+        if query.keys.offsets is not query.where.offsets or (query.bias is not None and query.where.gaps):
+            return "without a cache it serves self-attention whose bias depends on distance alone"
         return None
 
     def __call__(self, query: Query) -> Tensor:
-        keys, memo = query.keys, query.where.memo
-        assert isinstance(keys, Stored)
+        keys, memo, scale = query.keys, query.where.memo, query.rule.scale
+        if isinstance(keys, Packed):
+            offsets = memo.setdefault("offsets", torch.tensor(keys.offsets))
+            bias = None if query.bias is None else self._packed_bias(query)
+            return kernels.attend_packed(
+                query.q, keys.keys, keys.values, offsets, scale, bias=bias, causal=query.rule.causal
+            )
         key = ("lengths", keys.lengths)
         if key not in memo:
             memo[key] = torch.tensor(keys.lengths)
         bias = None if query.bias is None else self._bias(query)
-        return kernels.attend_decode(query.q, keys.keys, keys.values, memo[key], query.rule.scale, bias=bias)
+        return kernels.attend_decode(query.q, keys.keys, keys.values, memo[key], scale, bias=bias)
+
+    def _packed_bias(self, query: Query) -> Tensor:
+        """[H, longest, longest] fp32."""
+        memo, key, longest = query.where.memo, ("packed bias", query.bias), max(query.where.lengths)
+        assert query.bias is not None
+        if key not in memo:
+            memo[key] = query.bias(longest, longest).float().contiguous()
+        return memo[key]
 
     def _bias(self, query: Query) -> Tensor:
         """[B, H, longest] fp32."""
@@ -192,6 +209,7 @@ class Native:
         return memo[key]
 
 
+_NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BACKENDS: dict[str, Backend] = {"native": Native(), "sdpa": Sdpa(), "plain": Plain()}
 # What users of the reference library write.
 ALIASES = {"eager": "plain"}

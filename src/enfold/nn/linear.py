@@ -49,7 +49,7 @@ class Group:
     @torch.no_grad()
     def join(self) -> None:
         """Lay the members' present weights behind each other; members that differ in kind stay apart."""
-        members = [m for m in self.members() if _untouched(m)]
+        members = [m for m in self.members() if untouched(m)]
         self.weight, self.bias, self.copied = None, None, False
         if len(members) < len(self.names) or any(m.weight.is_meta for m in members):
             return
@@ -76,7 +76,7 @@ class Group:
         modules = self.owner._modules
         for name, start in zip(self.names, self.starts, strict=True):
             module = modules[name]
-            if not _untouched(module) or _starts(module) != start:
+            if not untouched(module) or _starts(module) != start:
                 return False
         return True
 
@@ -99,8 +99,8 @@ class Group:
         return whole.split(self.widths, dim=-1)
 
 
-def _untouched(module: nn.Module | None) -> bool:
-    """Whether a member computes what its weights say: no other class, no hook, no patched method, no computed weight."""
+def untouched(module: nn.Module | None) -> bool:
+    """Whether a module computes what its weights say: no other class, hook, patched method or computed weight."""
     return (
         type(module) is Linear
         and not module._forward_hooks

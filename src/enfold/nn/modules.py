@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from enfold.base.errors import ArgumentError, LengthError
-from enfold.nn import kernels, spec
+from enfold.nn import kernels, kernels_plain, spec
 from enfold.nn.attention import Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
-from enfold.nn.linear import Group, Linear
+from enfold.nn.linear import Group, Linear, untouched
 from enfold.nn.relative import Relative
 from enfold.nn.rope import RopeTable, rotate
 from enfold.nn.where import Packing, Where
@@ -147,7 +147,7 @@ class Attention(nn.Module):
         return self.answer(q, keys, context, context.trace.attentions)
 
     def remember(self, qkv: Tensor, cache: Cache, context: Context, depth: int) -> tuple[Tensor, Stored]:
-        """Rotate q and k of [N, (H + 2·Hkv)·d] and write k and v straight into the cache; q [N, H, d] and what it sees."""
+        """Rotate q and k of [N, (H + 2·Hkv)·d], write k and v into the cache; q [N, H, d] and what it sees."""
         where = context.where
         stores = cache.storage(depth, where, self.spec.kv_heads, self.spec.head_dim, like=qkv)
         cos, sin = (None, None) if self.spec.rope is None else context.tables(self.spec.rope, qkv)
@@ -200,7 +200,7 @@ class MLP(nn.Module):
         super().__init__()
         self.act = ACTIVATIONS[given.act]
         self.gated, self.dropout = given.gated, given.dropout
-        self.swiglu = given.gated and given.act == "silu"
+        self.fused = given.act if given.act in kernels_plain.ACTIVATIONS else None
         if given.gated:
             self.gate = Linear(width, given.width, bias=given.bias)
         self.up = Linear(width, given.width, bias=given.bias)
@@ -208,11 +208,15 @@ class MLP(nn.Module):
         self.groups = (Group(self, ("gate", "up")),) if given.gated else ()
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
-        if self.swiglu and (both := self.groups[0].whole(x)) is not None:
-            x = kernels.swiglu(both)
-        elif self.gated:
-            gate, up = self.groups[0].parts(x)
-            x = self.act(gate) * up
+        if self.gated:
+            both = self.groups[0].whole(x) if self.fused else None
+            if both is not None and self.fused:
+                x = kernels.gated(both, self.fused)
+            else:
+                gate, up = self.groups[0].parts(x)
+                x = self.act(gate) * up
+        elif self.fused and untouched(self.up):
+            x = kernels.linear(x, self.up.weight, self.up.bias, self.fused)
         else:
             x = self.act(self.up(x))
         return self.down(F.dropout(x, self.dropout, self.training) if self.training else x)
