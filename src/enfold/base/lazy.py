@@ -21,7 +21,7 @@ def lazy_names(
     """
     planned = not_built or {}
 
-    def __getattr__(name: str) -> Any:
+    def get(name: str) -> Any:
         if name in where:
             module = importlib.import_module(where[name])
             value = module if where[name].rpartition(".")[2] == name else getattr(module, name)
@@ -31,10 +31,10 @@ def lazy_names(
             raise NotBuiltError(f"{package}.{name} is not built yet (it will live in {planned[name]}).")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def __dir__() -> list[str]:
+    def names() -> list[str]:
         return sorted({*where, *vars(sys.modules[package])})
 
-    return __getattr__, __dir__
+    return get, names
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
@@ -50,9 +50,9 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 def room_not_built(package: str) -> Callable[[str], Any]:
     """`__getattr__` for a room that is planned: every public name raises an error that says so."""
 
-    def __getattr__(name: str) -> Any:
+    def refuse(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         raise NotBuiltError(f"{package}.{name} is not built yet: the room {package} is planned, and empty so far.")
 
-    return __getattr__
+    return refuse
