@@ -19,7 +19,10 @@ def test_the_same_as_the_reference(zoo, peer, texts, name, strategy):
     same(ours(inputs, **given), theirs(inputs, **given))
     same(ours(inputs[0], **given), theirs(inputs[0], **given))
     same(ours([inputs[1]], batch_size=1, **given), theirs([inputs[1]], **given))
-    same(ours(inputs, ignore_labels=["B-PER", "MISC", "LOC"], **given), theirs(inputs, ignore_labels=["B-PER", "MISC", "LOC"], **given))
+    same(
+        ours(inputs, ignore_labels=["B-PER", "MISC", "LOC"], **given),
+        theirs(inputs, ignore_labels=["B-PER", "MISC", "LOC"], **given),
+    )
     same(ours(inputs, ignore_labels=[], **given), theirs(inputs, ignore_labels=[], **given))
 
 

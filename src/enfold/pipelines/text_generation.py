@@ -20,6 +20,8 @@ OF_SAMPLING = ("temperature",)
 # Sequences decoded together, unless `batch_size` says otherwise.
 ROWS_PER_BATCH = 16
 TOKENS_PER_BATCH = 1 << 16
+# Options that say what to return.
+RETURNS = ("return_full_text", "return_tensors", "return_text", "return_type")
 # Further arguments of `model.generate`.
 CALL = frozenset({"generation_config", "streamer", "stopping_criteria"})
 # Settings that look at whole rows, padding included: only rows of one length share a batch.
@@ -35,8 +37,8 @@ class TextGenerationOptions(Options):
     Attributes:
         return_full_text: give prompt and answer (the default), or with False the answer alone. Of a chat: the whole
             conversation, or the text of the answer.
-        return_tensors: give `generated_token_ids`, the prompt's included, instead of text.
-        return_text: the older way to ask for text.
+        return_tensors: give `generated_token_ids`, the prompt's included, instead of text. (`return_text` and
+            `return_type` are older ways to say one or the other.)
         clean_up_tokenization_spaces, skip_special_tokens: as in the tokenizer's `decode`.
         prefix: put before each prompt, and not shown.
         handle_long_generation: "hole" drops the beginning of a prompt that leaves no room for the answer.
@@ -48,9 +50,8 @@ class TextGenerationOptions(Options):
         generation: what `model.generate` gets.
     """
 
-    return_full_text: bool | None = None
-    return_tensors: bool | None = None
-    return_text: bool | None = None
+    return_full_text: bool = True
+    return_tensors: bool = False
     clean_up_tokenization_spaces: bool | None = None
     skip_special_tokens: bool = True
     prefix: str | None = None
@@ -105,17 +106,7 @@ class TextGenerationPipeline(Pipeline[TextGenerationOptions]):
     # Options
 
     def settings(self, options: dict[str, Any]) -> TextGenerationOptions:
-        chosen = super().settings({name: value for name, value in options.items() if name != "return_type"})
-        kind = options.get("return_type")
-        if kind is not None:  # 0, 1 and 2, or an enumeration of these
-            kind = getattr(kind, "value", kind)
-            if kind not in (0, 1, 2):
-                raise ArgumentError(f"return_type is {kind!r}; expected 0 (ids), 1 (the answer) or 2 (the whole text)")
-            chosen = replace(chosen, return_tensors=kind == 0 or None, return_full_text=kind == 2)
-        elif chosen.return_full_text is not None and chosen.return_tensors is not None:
-            raise ArgumentError("return_full_text asks for text and return_tensors for ids: give one")
-        elif chosen.return_text is not None and (chosen.return_full_text, chosen.return_tensors) != (None, None):
-            raise ArgumentError("return_text excludes return_full_text and return_tensors: give one")
+        chosen = super().settings({n: v for n, v in options.items() if n not in RETURNS} | _form(options))
         if chosen.handle_long_generation not in (None, "hole"):
             raise ArgumentError(f"handle_long_generation is {chosen.handle_long_generation!r}; expected 'hole' or None")
         self._config(chosen.generation)
@@ -132,7 +123,7 @@ class TextGenerationPipeline(Pipeline[TextGenerationOptions]):
         return super().absorb(chosen, rest) if rest else chosen
 
     def option_names(self) -> set[str]:
-        return (super().option_names() | GenerationConfig.known() | CALL) - {"generation"}
+        return (super().option_names() | GenerationConfig.known() | CALL | {*RETURNS}) - {"generation"}
 
     def generation(self, options: TextGenerationOptions) -> dict[str, Any]:
         """What `model.generate` gets, with the pipeline's defaults for what neither user nor repository set."""
@@ -343,7 +334,7 @@ class TextGenerationPipeline(Pipeline[TextGenerationOptions]):
             skip_special_tokens=options.skip_special_tokens,
             clean_up_tokenization_spaces=options.clean_up_tokenization_spaces,
         )
-        if options.return_full_text is False:
+        if not options.return_full_text:
             return text
         if isinstance(prompt, str):
             return prompt + text
@@ -377,6 +368,25 @@ class TextGenerationPipeline(Pipeline[TextGenerationOptions]):
             skip_special_tokens=chosen.skip_special_tokens,
             **generation,
         )
+
+
+def _form(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be returned, if these options say so: text with or without the prompt, or ids.
+
+    Raises:
+        ArgumentError: they say two things.
+    """
+    said = {name: options[name] for name in RETURNS if options.get(name) is not None}
+    if "return_type" in said:  # 0, 1 and 2, or an enumeration of these
+        kind = getattr(said["return_type"], "value", said["return_type"])
+        if kind not in (0, 1, 2):
+            raise ArgumentError(f"return_type is {kind!r}; expected 0 (ids), 1 (the answer) or 2 (the whole text)")
+        return {"return_tensors": kind == 0, "return_full_text": kind != 1}
+    if len(said) > 1:
+        raise ArgumentError(f"{', '.join(said)} each say what to return: give one")
+    if not said:
+        return {}
+    return {"return_tensors": "return_tensors" in said, "return_full_text": said.get("return_full_text", True)}
 
 
 def _is_message(item: Any) -> bool:
