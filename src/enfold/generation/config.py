@@ -155,6 +155,8 @@ class GenerationConfig:
             merged |= {name: value for name, value in entries.items() if value is not None}
         refused = [(n, merged[n]) for n, nothing in NOT_BUILT.items() if merged.get(n, nothing) not in (nothing, None)]
         known = {name: value for name, value in merged.items() if name in cls.known()}
+        if known.get("max_length") == 20:  # what old files say without meaning it
+            del known["max_length"]
         return cls(**known, not_built=tuple(refused))
 
     def override(self, options: dict[str, Any]) -> Self:
@@ -180,20 +182,25 @@ class GenerationConfig:
                 raise ArgumentError(f"generate got {name}={value!r}, which is no setting{hint}")
             elif value is not None:
                 raise NotBuiltError(f"generate got {name}={value!r}, which is not built yet")
+        if options.get("max_length") is not None:
+            chosen.setdefault("max_new_tokens", None)  # the call's limit, not the file's
         defaults = {f.name: f.default for f in fields(self)}
         unset = ("max_new_tokens", "max_length", "min_new_tokens", "min_p", "seed", "max_time", "stop_strings")
         return replace(self, **{n: defaults[n] if v is None and n not in unset else v for n, v in chosen.items()})
 
-    def new_tokens(self, prompt: int) -> int:
-        """How many tokens may follow a prompt of that many.
+    def new_tokens(self, prompt: int, positions: int | None = None) -> int:
+        """How many tokens may follow a prompt of that many columns.
+
+        Args:
+            positions: what the model knows; without a limit of its own, an answer stays within them.
 
         Raises:
             ArgumentError: `max_length` leaves no room.
         """
         if self.max_new_tokens is not None:
             return self.max_new_tokens
-        if self.max_length is None or self.max_length == 20:  # 20 is what old files say without meaning it
-            return 20
+        if self.max_length is None:
+            return 20 if positions is None or positions <= prompt else min(20, positions - prompt)
         if self.max_length <= prompt:
             raise ArgumentError(
                 f"the prompt has {prompt} tokens and max_length={self.max_length} counts them in: raise it, "
@@ -204,8 +211,18 @@ class GenerationConfig:
     @property
     def ends(self) -> frozenset[int]:
         """Tokens that end a sequence."""
+        return frozenset(self._ends())
+
+    @property
+    def filler(self) -> int:
+        """What stands after the end of a sequence: the padding token, or the first of the ends."""
+        if self.pad_token_id is not None:
+            return self.pad_token_id
+        return next(iter(self._ends()), 0)
+
+    def _ends(self) -> list[int]:
         given = self.eos_token_id
-        return frozenset(() if given is None else [given] if isinstance(given, int) else given)
+        return [] if given is None else [given] if isinstance(given, int) else list(given)
 
 
 def _not_built(name: str, value: Any, *, from_file: bool = False) -> NotBuiltError:

@@ -18,11 +18,21 @@ Criterion = Callable[[Tensor, Tensor | None], bool | Tensor]
 
 @dataclass
 class Prompt:
-    """Packed prompts: `tokens` [N], `counts[b]` of them for sequence b, and their padded columns [B, T]."""
+    """Packed prompts.
+
+    Attributes:
+        tokens: [N].
+        counts: how many of them belong to each sequence.
+        columns: [B, T], padded as the caller gave them.
+        seen: [B, T], the same with a token of the row in place of padding, for what looks at tokens that occurred.
+        limit: how many tokens may follow.
+    """
 
     tokens: Tensor
     counts: tuple[int, ...]
     columns: Tensor
+    seen: Tensor
+    limit: int
 
 
 @dataclass
@@ -52,10 +62,9 @@ def decode(
         criteria: further reasons to stop.
         trail: filled with the scores of each step.
     """
-    columns = prompt.columns
+    columns, seen = prompt.columns, prompt.seen
     device = columns.device
     steps = processors(config, columns.shape[1])
-    limit = config.new_tokens(columns.shape[1])
     ends, stop_strings = config.ends, StopStrings.of(config.stop_strings, tokenizer)
     generator = None
     if config.seed is not None:
@@ -65,15 +74,12 @@ def decode(
     live = [True] * len(rows)
     written: list[list[int]] = [[] for _ in rows]
     tokens, counts = prompt.tokens, prompt.counts
-    keeps_history = bool(steps) or bool(criteria)
-    filler = _filler(config)
-    for new in range(limit):
+    for new in range(prompt.limit):
         with torch.inference_mode():
             logits = session.feed(tokens, counts)
             scores = logits.float() if steps or config.do_sample or trail is not None else logits
-            if keeps_history:
-                for step in steps:
-                    scores = step(columns[rows], scores, new)
+            for step in steps:
+                scores = step(seen[rows], scores, new)
             if trail is not None:
                 trail.logits.append(logits.float())
                 trail.scores.append(scores)
@@ -88,9 +94,9 @@ def decode(
                 answer[row] = token
                 written[row].append(token)
                 live[row] = token not in ends and not (stop_strings and stop_strings.met(written[row]))
-        if keeps_history:
-            shown = torch.tensor([filler if token is None else token for token in answer], device=device)
-            columns = torch.cat([columns, shown[:, None]], dim=1)
+        if steps or criteria:
+            shown = torch.tensor([[config.filler if token is None else token] for token in answer], device=device)
+            columns, seen = torch.cat([columns, shown], dim=1), torch.cat([seen, shown], dim=1)
         yield answer
         for criterion in criteria:
             stop = criterion(columns, None if trail is None else scores)
@@ -107,15 +113,8 @@ def decode(
         counts = (1,) * len(rows)
 
 
-def _filler(config: GenerationConfig) -> int:
-    """What stands after the end of a sequence."""
-    if config.pad_token_id is not None:
-        return config.pad_token_id
-    return min(config.ends, default=0)
-
-
 def pad_after_end(written: list[list[int]], config: GenerationConfig) -> Tensor:
     """New tokens of every sequence as [B, longest], filled up behind each end."""
-    filler, longest = _filler(config), max(map(len, written), default=0)
-    rows = [row + [filler] * (longest - len(row)) for row in written]
+    longest = max(map(len, written), default=0)
+    rows = [row + [config.filler] * (longest - len(row)) for row in written]
     return torch.tensor(rows, dtype=torch.int64).view(len(written), longest)

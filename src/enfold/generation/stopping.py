@@ -1,5 +1,6 @@
 """Reasons to stop that look at text."""
 
+from itertools import takewhile
 from typing import Any, Self
 
 from enfold.base.errors import ArgumentError
@@ -42,4 +43,5 @@ class StopStrings:
         if not any(stop in text for stop in self.texts):
             return False
         before = self.tokenizer.decode(recent[:-1])
-        return any(text.count(stop) > before.count(stop) for stop in self.texts)
+        known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, before, strict=False)))
+        return any(text.find(stop, max(0, known - len(stop) + 1)) >= 0 for stop in self.texts)

@@ -35,6 +35,9 @@ class IncrementalDecoder:
         """The text that this token completes; empty while a character is unfinished."""
         self.tokens.append(token)
         before, after = self._text(self.start, self.shown), self._text(self.start)
+        if after == before and self.shown == len(self.tokens) - 1:
+            self.tokens.pop()  # it writes nothing (a special token that is skipped), and is not looked at again
+            return ""
         if len(after) <= len(before) or after.endswith(REPLACEMENT):
             return ""
         self.start, self.shown = self.shown, len(self.tokens)

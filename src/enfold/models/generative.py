@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from enfold.base.errors import ArgumentError, LengthError
+from enfold.base.errors import ArgumentError, LengthError, NotBuiltError
 from enfold.generation.config import GenerationConfig
 from enfold.generation.loop import Prompt, Trail, decode, pad_after_end
 from enfold.generation.streaming import IncrementalDecoder
@@ -65,7 +66,7 @@ class UncachedSession:
     """The same without memory: every step recomputes all tokens. Slow, and the proof of the cache."""
 
     def __init__(self, model: Any, stack: Stack, source: Source | None = None):
-        self.make = lambda: StackSession(model, stack, source)
+        self.model, self.stack, self.source = model, stack, source
         self.held: list[Tensor] = []
 
     @property
@@ -75,10 +76,11 @@ class UncachedSession:
     def feed(self, tokens: Tensor, counts: tuple[int, ...]) -> Tensor:
         parts = tokens.split(list(counts))
         self.held = [torch.cat(pair) for pair in zip(self.held, parts, strict=True)] if self.held else list(parts)
-        return self.make().feed(torch.cat(self.held), self.lengths)
+        return StackSession(self.model, self.stack, self.source).feed(torch.cat(self.held), self.lengths)
 
     def select(self, rows: Sequence[int]) -> None:
         self.held = [self.held[row] for row in rows]
+        self.source = self.source and _take(self.source, rows)
 
 
 class Generative(PreTrainedModel):
@@ -217,7 +219,7 @@ class Generative(PreTrainedModel):
             )
         return base.override(options)
 
-    def prompt(self, ids: Tensor, mask: Tensor | None, config: GenerationConfig, new_limit: int | None) -> Prompt:
+    def prompt(self, ids: Tensor, mask: Tensor | None, config: GenerationConfig, positions: int | None) -> Prompt:
         """Pack prompts [B, T], several times each for several samples."""
         if ids.ndim != 2 or ids.shape[1] == 0:
             raise ArgumentError(
@@ -231,15 +233,16 @@ class Generative(PreTrainedModel):
         packing = Packing.of(tuple(ids.shape), mask)  # type: ignore[arg-type]
         if not all(packing.lengths):
             raise ArgumentError("a row of the prompt is all padding: there is nothing to continue")
-        if new_limit is not None:
-            needed = max(packing.lengths) + config.new_tokens(ids.shape[1]) - 1
-            if needed > new_limit:
-                raise LengthError(
-                    f"the prompt has {max(packing.lengths)} tokens and up to {config.new_tokens(ids.shape[1])} may "
-                    f"follow, and the model knows {new_limit} positions: shorten the prompt (truncation=True in the "
-                    "tokenizer), or lower max_new_tokens"
-                )
-        return Prompt(packing.pack(ids), packing.lengths, ids)
+        longest, new = max(packing.lengths), config.new_tokens(ids.shape[1], self.config.get("max_position_embeddings"))
+        if positions is not None and longest + new - 1 > positions:
+            raise LengthError(
+                f"the prompt has {longest} tokens and up to {new} may follow, and the model knows {positions} "
+                "positions: shorten the prompt (truncation=True in the tokenizer), or lower max_new_tokens"
+            )
+        tokens = packing.pack(ids)
+        starts = [0, *accumulate(packing.lengths)][:-1]
+        seen = ids if mask is None else torch.where(mask != 0, ids, tokens[starts][:, None])
+        return Prompt(tokens, packing.lengths, ids, seen, new)
 
 
 MODEL_INPUTS = {"token_type_ids", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask"}
@@ -260,8 +263,9 @@ class GenerativeDecoder(Generative):
             if config.bos_token_id is None:
                 raise ArgumentError("generate got no input_ids, and there is no bos_token_id to start from")
             ids = torch.full((1, 1), config.bos_token_id, device=self.device)
-        if inputs.get("token_type_ids") is not None and not self.base.stack.embed.types:
-            inputs = inputs | {"token_type_ids": None}  # tokenizers hand it over; a model without types ignores it
+        types = inputs.get("token_type_ids")
+        if types is not None and bool(types.any()):  # tokenizers hand over zeros
+            raise NotBuiltError("generation with token_type_ids other than 0 is not built yet: leave them out")
         check_ids(ids, self.base.stack.embed.tokens.num_embeddings)
         prompt = self.prompt(ids.to(self.device), inputs["attention_mask"], config, self.max_positions())
         session = StackSession if config.use_cache else UncachedSession
@@ -291,7 +295,7 @@ class GenerativeSeq2Seq(Generative):
             encoded = self.encode(ids.to(self.device), mask)  # type: ignore[operator]
             source, rows = Source(encoded.packed, encoded.where), ids.shape[0]
         if config.num_return_sequences > 1:
-            source = _repeat(source, config.num_return_sequences)
+            source = _take(source, [row for row in range(rows) for _ in range(config.num_return_sequences)])
         start = config.decoder_start_token_id
         start = config.bos_token_id if start is None else start
         decoder_ids = inputs.get("decoder_input_ids")
@@ -306,12 +310,9 @@ class GenerativeSeq2Seq(Generative):
         return session(self, self.decoder, source), prompt
 
 
-def _repeat(source: Source, times: int) -> Source:
-    """Each sequence of the source several times in a row."""
-    parts = source.states.split(list(source.where.lengths))
-    lengths = tuple(n for n in source.where.lengths for _ in range(times))
-    positions = source.where.positions.split(list(source.where.lengths))
-    return Source(
-        torch.cat([part for part in parts for _ in range(times)]),
-        Where(lengths, torch.cat([p for p in positions for _ in range(times)])),
-    )
+def _take(source: Source, rows: Sequence[int]) -> Source:
+    """These sequences of a source, in this order."""
+    lengths = source.where.lengths
+    states, positions = source.states.split(list(lengths)), source.where.positions.split(list(lengths))
+    where = Where(tuple(lengths[row] for row in rows), torch.cat([positions[row] for row in rows]))
+    return Source(torch.cat([states[row] for row in rows]), where)
