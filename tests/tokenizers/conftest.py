@@ -18,6 +18,7 @@ def tokenizer_folders(tmp_path_factory):
         "bert-json": folders.bert_json_folder(home / "bert-json", vocab),
         "distilbert": folders.bert_vocab_folder(home / "distilbert", vocab, "distilbert", padding_side="left"),
         "gpt2": folders.gpt2_folder(home / "gpt2"),
+        "llama": folders.llama_folder(home / "llama"),
         "chat": folders.chat_folder(home / "chat"),
     }
 

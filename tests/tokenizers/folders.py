@@ -127,6 +127,32 @@ def gpt2_folder(folder: Path) -> Path:
     return folder
 
 
+def llama_folder(folder: Path) -> Path:
+    """BPE over `▁`-marked text with bytes for what is missing, as the first LLaMAs have it."""
+    import transformers
+
+    tokenizer = tokenizers.Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        max_token_length=12,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([line for line in corpus() if line not in FOREIGN], trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    made = transformers.LlamaTokenizer(
+        vocab=model["vocab"],
+        merges=[tuple(pair) for pair in model["merges"]],
+        add_bos_token=True,
+        pad_token="</s>",
+        model_max_length=60,
+    )
+    made.save_pretrained(folder)
+    write_json(folder / "config.json", {"model_type": "llama"})
+    return folder
+
+
 LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

@@ -11,7 +11,7 @@ from .folders import sample_texts
 from .test_pretrained_call import plain
 
 TEXTS = sample_texts()
-KINDS = ["bert-vocab", "distilbert", "chat"]
+KINDS = ["bert-vocab", "distilbert", "llama", "chat"]
 
 
 def values(batch):
@@ -25,7 +25,7 @@ def test_lists_of_examples(pairs, kind, tensors):
     examples = [dict(theirs(text, return_special_tokens_mask=True)) for text in TEXTS]
     for options in (
         {},
-        {"padding": "max_length", "max_length": 80},
+        {"padding": "max_length", "max_length": 250},
         {"pad_to_multiple_of": 8},
         {"padding_side": "left"},
         {"return_attention_mask": False},

@@ -11,7 +11,7 @@ from enfold.base.errors import ArgumentError
 from .folders import sample_texts
 from .test_pretrained_attributes import same_attributes
 
-KINDS = ["bert-vocab", "bert-cased", "bert-json", "distilbert", "gpt2", "chat"]
+KINDS = ["bert-vocab", "bert-cased", "bert-json", "distilbert", "gpt2", "llama", "chat"]
 TEXTS = sample_texts()
 
 
