@@ -74,6 +74,13 @@ const AddedToken* AddedTokens::by_id(Id id) const {
   return at != tokens_.end() ? &at->second : nullptr;
 }
 
+const std::string* AddedTokens::text(Id id) const {
+  if (id >= id_limit_) return nullptr;
+  if (const auto at = normal_forms_.find(id); at != normal_forms_.end()) return &at->second;
+  const AddedToken* token = by_id(id);
+  return token ? &token->content : nullptr;
+}
+
 std::size_t AddedTokens::add(const std::vector<AddedToken>& tokens, const Model& model, const Normalizer* normalizer) {
   for (const AddedToken& token : tokens) {
     if (token.special && !token.content.empty() && special_.insert(token.content).second) {
@@ -109,6 +116,7 @@ std::size_t AddedTokens::add(const std::vector<AddedToken>& tokens, const Model&
 void AddedTokens::refresh(const Normalizer* normalizer) {
   raw_ = Finder();
   normalized_ = Finder();
+  normal_forms_.clear();
   for (const auto* list : {&given_special_, &given_plain_}) {
     for (const AddedToken& token : *list) {
       const Id id = ids_.at(token.content);
@@ -119,6 +127,7 @@ void AddedTokens::refresh(const Normalizer* normalizer) {
       Aligned text = Aligned::from(token.content, 0);
       if (normalizer) normalizer->apply(text);
       normalized_.add(text.text, id);
+      normal_forms_[id] = std::move(text.text);
     }
   }
 }
@@ -130,8 +139,8 @@ void AddedTokens::split(std::string_view text, bool normalized, bool keep_specia
   const auto is = [](char32_t c, std::uint16_t flag) { return unicode::has(c, flag); };
   const Finder& finder = normalized ? normalized_ : raw_;
   std::size_t done = 0, from = 0, begin = 0, end = 0;
-  std::size_t blank_end = 0;             // end of the run of white space scanned last
-  std::size_t overlap = 0;               // bytes given out twice, where a token starts in space that another took
+  std::size_t blank_end = 0;  // end of the white space that a token took last
+  std::size_t overlap = 0;    // bytes given out twice, where a token starts in space that another has taken
   constexpr std::size_t kMaxOverlap = 1 << 20;
   Id id = kNoId;
   while (finder.next(text, from, begin, end, id)) {
@@ -148,15 +157,16 @@ void AddedTokens::split(std::string_view text, bool normalized, bool keep_specia
         do --begin;
         while (unicode::is_continuation(text[begin]));
       }
+      begin = std::max(begin, done);
     }
     if (token.rstrip) {
-      if (end < blank_end) end = blank_end;
+      end = std::max(end, blank_end);
       while (end < text.size() && is(unicode::decode(text.data() + end), unicode::kSpace)) {
         end += unicode::length(static_cast<unsigned char>(text[end]));
       }
     }
     if (token.rstrip) blank_end = end;
-    if (begin < done && (overlap += done - begin) > kMaxOverlap) continue;
+    if (begin >= end || (begin < done && (overlap += done - begin) > kMaxOverlap)) continue;
     if (done < begin) out.push_back(section(kNoId, done, begin));
     out.push_back(section(id, begin, end));
     done = end;

@@ -48,6 +48,8 @@ class AddedTokens {
 
   Id find(std::string_view token, const Model& model) const;
   const AddedToken* by_id(Id id) const;
+  // What an id reads as: the content, in its normalised form if the token matches normalised text.
+  const std::string* text(Id id) const;
   bool is_special(std::string_view token) const { return special_.contains(std::string(token)); }
   const std::unordered_map<std::string, Id>& ids() const { return ids_; }
   const std::unordered_map<Id, AddedToken>& tokens() const { return tokens_; }
@@ -62,6 +64,7 @@ class AddedTokens {
 
   std::unordered_map<std::string, Id> ids_;
   std::unordered_map<Id, AddedToken> tokens_;
+  std::unordered_map<Id, std::string> normal_forms_;
   std::unordered_set<std::string> special_;
   std::vector<AddedToken> given_special_, given_plain_;
   Finder raw_, normalized_;

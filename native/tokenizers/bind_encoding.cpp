@@ -40,14 +40,15 @@ nb::object int_slice(const Buffer<T>& values, const EncodingView& e) {
 
 using Range = std::pair<std::size_t, std::size_t>;
 
-// Where a sequence lies in the row: all of it, if the row doesn't know the sequence.
+// Where a sequence lies in the row: all of it, if the input had no such sequence.
 Range sequence_range(const EncodingView& e, std::size_t sequence) {
+  if (sequence >= static_cast<std::size_t>(e.rows->inputs[e.row])) return {0, e.size()};
   const auto* at = e.rows->sequence.data() + e.begin();
   std::size_t first = e.size(), last = 0;
   for (std::size_t i = 0; i < e.size(); ++i) {
     if (at[i] >= 0 && static_cast<std::size_t>(at[i]) == sequence) first = std::min(first, i), last = i + 1;
   }
-  return first < last ? Range{first, last} : Range{0, e.size()};
+  return first < last ? Range{first, last} : Range{0, 0};
 }
 
 void need(bool kept, const char* what) {
@@ -125,7 +126,7 @@ void pad_encoding(EncodingView& e, std::size_t length, const std::string& direct
   padding.id = id;
   padding.type_id = type_id;
   padding.token = token;
-  assign(e, pad(own_rows(e), length, padding, e.core && e.core->token(id) == token));
+  assign(e, pad(own_rows(e), length, padding, e.core && e.core->plain_token(id) == token));
 }
 
 void truncate_encoding(EncodingView& e, std::size_t max_length, std::size_t stride, const std::string& direction) {
@@ -133,7 +134,7 @@ void truncate_encoding(EncodingView& e, std::size_t max_length, std::size_t stri
   Rows made;
   const std::size_t begin = e.begin();
   for (const auto& [from, to] : windows(e.size(), max_length, stride, side_of(direction, "direction"))) {
-    made.append(e.rows->slice(begin + from, begin + to, 0));
+    made.append(e.rows->slice(begin + from, begin + to, e.row));
   }
   for (std::size_t r = e.row + 1; r < e.end; ++r) made.append(e.rows->row(r));
   for (std::int32_t& sample : made.samples) sample = 0;
@@ -152,6 +153,8 @@ Rows joined(const Rows& a, const Rows& b, bool growing_offsets) {
   made.splits.push_back(0);
   made.splits.push_back(static_cast<std::int64_t>(base + b.ids.size()));
   made.samples.resize_down(1);
+  made.inputs.resize_down(1);
+  made.inputs[0] = std::max(a.inputs[0], b.inputs[0]);
   return made;
 }
 
@@ -178,6 +181,7 @@ EncodingView merge(const std::vector<EncodingView>& encodings, bool growing_offs
   if (rows.empty()) {
     all.splits.push_back(0);
     all.samples.push_back(0);
+    all.inputs.push_back(1);
   }
   for (std::int32_t& sample : all.samples) sample = 0;
   assign(out, std::move(all));
@@ -193,7 +197,7 @@ nb::object words_list(const EncodingView& e) {
 
 nb::object token_text(const Core& core, const Rows& rows, std::size_t at) {
   const std::string* own = rows.own_text(at);
-  const std::string_view text = own ? std::string_view(*own) : core.token(rows.ids[at]);
+  const std::string_view text = own ? std::string_view(*own) : core.plain_token(rows.ids[at]);
   return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr));
 }
 
@@ -231,8 +235,7 @@ void bind_encoding(nb::module_& m) {
         return make_list(e.size(), [&](std::size_t i) { return integer_or_none(e.rows->sequence[e.begin() + i]); });
       })
       .def_prop_ro("n_sequences", [](const E& e) {
-        const auto* at = e.rows->sequence.data() + e.begin();
-        return e.size() && *std::max_element(at, at + e.size()) > 0 ? 2 : 1;
+        return static_cast<int>(e.rows->inputs[e.row]);
       })
       .def_prop_ro("overflowing", [](const E& e) {
         return make_list(e.end - e.row - 1, [&](std::size_t i) {
@@ -252,6 +255,7 @@ void bind_encoding(nb::module_& m) {
       .def("set_sequence_id", [](E& e, std::int8_t sequence) {
         Rows rows = own_rows(e);
         for (std::size_t i = 0; i < rows.length(0); ++i) rows.sequence[i] = sequence;
+        rows.inputs[0] = static_cast<std::int8_t>(std::max<int>(rows.inputs[0], sequence + 1));
         assign(e, std::move(rows));
       }, "sequence_id"_a)
       .def("pad", &pad_encoding, "length"_a, "direction"_a = "right", "pad_id"_a = 0, "pad_type_id"_a = 0,

@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 
 #include "binding.hpp"
@@ -33,7 +34,7 @@ PyAddedToken wrapped(const AddedToken& token) { return {token, token.normalized}
 std::string repr(const PyAddedToken& t) {
   const AddedToken token = t.resolved();
   const auto flag = [](bool b) { return b ? "True" : "False"; };
-  return "AddedToken(" + json::quoted(token.content) + ", rstrip=" + flag(token.rstrip) + ", lstrip=" + flag(token.lstrip) +
+  return "AddedToken(\"" + token.content + "\", rstrip=" + flag(token.rstrip) + ", lstrip=" + flag(token.lstrip) +
          ", single_word=" + flag(token.single_word) + ", normalized=" + flag(token.normalized) +
          ", special=" + flag(token.special) + ")";
 }
@@ -88,7 +89,7 @@ class Tokenizer {
     const nb::gil_scoped_release released;
     Rows made = inputs.encode(*by, wanted, now.truncation ? &*now.truncation : nullptr);
     if (now.padding) {
-      made = pad(made, padded_length(made, *now.padding), *now.padding, by->token(now.padding->id) == now.padding->token);
+      made = pad(made, padded_length(made, *now.padding), *now.padding, by->plain_token(now.padding->id) == now.padding->token);
     }
     return std::make_shared<const Rows>(std::move(made));
   }
@@ -224,6 +225,8 @@ nb::object vocab_dict(const Tokenizer& t, bool with_added_tokens) {
 }
 
 std::string read_file(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) throw Error("the tokenizer file '" + path + "' is a folder");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) throw Error("can't open the tokenizer file '" + path + "'");
   std::string source(static_cast<std::size_t>(std::max<std::streamoff>(file.tellg(), 0)), '\0');

@@ -63,9 +63,36 @@ void Bpe::read_merges(json::Value merges) {
   merges_.assign(slots, Merge{0, kNever, 0});
   mask_ = slots - 1;
   shift_ = 64 - std::countr_zero(slots);
-  std::string joined;
-  std::uint32_t rank = 0;
   const std::size_t strip = prefix_ ? prefix_->size() : 0;
+  // Merges are resolved in blocks: left, right and joined tokens of each.
+  constexpr std::size_t kBlock = 256;
+  std::vector<std::string_view> tokens;
+  std::vector<Id> ids(3 * kBlock);
+  std::string joined;
+  std::uint32_t rank = 0, resolved = 0;
+  tokens.reserve(3 * kBlock);
+  const auto resolve = [&] {
+    std::size_t at = 0;  // the joined strings may have moved while they were written
+    for (std::size_t k = 0; k < tokens.size(); k += 3) {
+      const std::size_t size = tokens[k].size() + tokens[k + 1].size() - strip;
+      tokens[k + 2] = std::string_view(joined).substr(at, size);
+      at += size;
+    }
+    vocab.find_all(tokens.data(), tokens.size(), ids.data());
+    for (std::size_t k = 0; k < tokens.size(); k += 3, ++resolved) {
+      for (std::size_t part = 0; part < 3; ++part) {
+        if (ids[k + part] != kNoId) continue;
+        throw Error("merge " + std::to_string(resolved) + " uses '" + std::string(tokens[k + part]) +
+                    "', which is not in the vocabulary");
+      }
+      const std::uint64_t pair = pair_of(ids[k], ids[k + 1]);
+      std::size_t i = place(pair);
+      while (merges_[i].rank != kNever && merges_[i].pair != pair) i = (i + 1) & mask_;
+      merges_[i] = {pair, resolved, ids[k + 2]};
+    }
+    tokens.clear();
+    joined.clear();
+  };
   merges.each_item("model.merges", [&](json::Value item) {
     std::string_view a, b;
     if (item.is(json::Kind::array)) {
@@ -85,19 +112,13 @@ void Bpe::read_merges(json::Value merges) {
       a = line.substr(0, space);
       b = line.substr(space + 1);
     }
-    const Id left = vocab.find(a), right = vocab.find(b);
     if (b.size() < strip) throw Error("the right side of merge " + std::to_string(rank) + " lacks the prefix");
-    joined.assign(a).append(b.substr(strip));
-    const Id made = vocab.find(joined);
-    if (left == kNoId || right == kNoId || made == kNoId) {
-      throw Error("merge " + std::to_string(rank) + " uses '" + std::string(left == kNoId ? a : right == kNoId ? b : joined) +
-                  "', which is not in the vocabulary");
-    }
-    const std::uint64_t pair = pair_of(left, right);
-    std::size_t i = place(pair);
-    while (merges_[i].rank != kNever && merges_[i].pair != pair) i = (i + 1) & mask_;
-    merges_[i] = {pair, rank++, made};
+    joined.append(a).append(b.substr(strip));
+    tokens.insert(tokens.end(), {a, b, {}});
+    ++rank;
+    if (tokens.size() == 3 * kBlock) resolve();
   });
+  resolve();
 }
 
 void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {

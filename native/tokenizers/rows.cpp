@@ -24,6 +24,7 @@ void Rows::append(const Rows& other) {
   special.append(other.special.data(), other.special.size());
   sequence.append(other.sequence.data(), other.sequence.size());
   samples.append(other.samples.data(), other.samples.size());
+  inputs.append(other.inputs.data(), other.inputs.size());
   if (padded) {
     if (other.attention.empty()) attention.fill(other.ids.size(), 1);
     else attention.append(other.attention.data(), other.attention.size());
@@ -31,7 +32,7 @@ void Rows::append(const Rows& other) {
   for (const OwnText& t : other.texts) texts.push_back({t.at + base, t.text});
 }
 
-Rows Rows::slice(std::size_t begin, std::size_t end, std::int32_t sample) const {
+Rows Rows::slice(std::size_t begin, std::size_t end, std::size_t row) const {
   Rows made;
   const std::size_t n = end - begin;
   made.ids.append(ids.data() + begin, n);
@@ -45,11 +46,12 @@ Rows Rows::slice(std::size_t begin, std::size_t end, std::int32_t sample) const 
     if (t.at >= begin && t.at < end) made.texts.push_back({t.at - begin, t.text});
   }
   made.splits.push_back(static_cast<std::int64_t>(n));
-  made.samples.push_back(sample);
+  made.samples.push_back(samples[row]);
+  made.inputs.push_back(inputs[row]);
   return made;
 }
 
-Rows Rows::row(std::size_t at) const { return slice(begin(at), begin(at) + length(at), samples[at]); }
+Rows Rows::row(std::size_t at) const { return slice(begin(at), begin(at) + length(at), at); }
 
 std::vector<std::pair<std::size_t, std::size_t>> windows(std::size_t size, std::size_t max_length, std::size_t stride,
                                                          Side direction) {
@@ -121,6 +123,7 @@ Rows pad(const Rows& rows, std::size_t length, const Padding& padding, bool name
     out.splits.push_back(static_cast<std::int64_t>(out.ids.size()));
   }
   out.samples = rows.samples;
+  out.inputs = rows.inputs;
   return out;
 }
 

@@ -114,6 +114,7 @@ struct Rows {
   Buffer<std::int8_t> sequence;  // 0, 1, or -1 for special
   Buffer<std::int8_t> attention; // empty as long as every token counts
   Buffer<std::int32_t> samples;  // input that each row came from; further rows of one input are its overflow
+  Buffer<std::int8_t> inputs;    // sequences that each row's input had: 1, or 2 for a pair
   std::vector<OwnText> texts;    // ordered by position
 
   Rows() { splits.push_back(0); }
@@ -125,7 +126,8 @@ struct Rows {
   void append(const Rows& other);
   // One row by itself.
   Rows row(std::size_t at) const;
-  Rows slice(std::size_t begin, std::size_t end, std::int32_t sample) const;
+  // Tokens [begin, end), which lie in the given row, as a row of their own.
+  Rows slice(std::size_t begin, std::size_t end, std::size_t row) const;
 };
 
 enum class Strategy { longest_first, only_first, only_second };

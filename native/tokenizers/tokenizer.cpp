@@ -140,7 +140,7 @@ void Core::prepare() {
   const auto limit = std::max(model_->vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
   auto blanks = std::make_shared<std::vector<std::pair<std::uint16_t, std::uint16_t>>>(limit);
   model_->vocab.each([&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
-  for (const auto& [id, token] : added_->tokens()) (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token.content);
+  for (const auto& [id, token] : added_->tokens()) (*blanks)[static_cast<std::size_t>(id)] = blanks_of(*added_->text(id));
   blanks_ = std::move(blanks);
 }
 
@@ -186,9 +186,13 @@ std::string Core::dump(const Options& options) const {
 
 std::string_view Core::token(Id id) const {
   if (id < 0) return {};
-  if (const AddedToken* token = added_->by_id(id)) return token->content;
+  if (const std::string* text = added_->text(id)) return *text;
   if (model_->vocab.contains(id)) return model_->vocab[id];
   return {};
+}
+
+std::string_view Core::plain_token(Id id) const {
+  return model_->vocab.contains(id) ? model_->vocab[id] : token(id);
 }
 
 std::size_t Core::size(bool with_added) const {
@@ -216,7 +220,7 @@ Core::Lease::~Lease() {
 }
 
 void Core::push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const {
-  if (const AddedToken* token = added_->by_id(id); token && token->content != text) {
+  if (plain_token(id) != text) {
     out.texts.push_back({out.ids.size(), std::string(text)});
   }
   out.push(id, offset, static_cast<std::int32_t>(word));
@@ -399,7 +403,7 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
     const auto& special = part.special;
     const std::size_t n = special.ids.size();
     for (std::size_t k = 0; k < n; ++k) {
-      if (token(special.ids[k]) != special.tokens[k]) out.texts.push_back({out.ids.size() + k, special.tokens[k]});
+      if (plain_token(special.ids[k]) != special.tokens[k]) out.texts.push_back({out.ids.size() + k, special.tokens[k]});
     }
     out.ids.append(special.ids.data(), n);
     out.type_ids.fill(n, part.type_id);
@@ -446,6 +450,7 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
     }
     out.splits.push_back(static_cast<std::int64_t>(out.ids.size()));
     out.samples.push_back(sample);
+    out.inputs.push_back(second ? 2 : 1);
   };
   // The overflow of the first sequence with everything of the second, then the first's start with the second's rest.
   emit_row(windows1[0], windows2[0], false, false);

@@ -46,6 +46,8 @@ class Core {
   Id find(std::string_view token) const { return added_->find(token, *model_); }
   // Null-data view for an id that no token has.
   std::string_view token(Id id) const;
+  // The text of a token in an encoding, unless the row has one of its own for it: the model's, if the model has the id.
+  std::string_view plain_token(Id id) const;
   std::size_t size(bool with_added) const;
   std::size_t added_by_template(bool pair) const { return post_ ? post_->added(pair) : 0; }
   bool plan_runs() const { return plan_ != nullptr; }

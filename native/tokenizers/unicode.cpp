@@ -1,6 +1,7 @@
 #include "unicode.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <optional>
 #include <span>
@@ -196,6 +197,11 @@ void append_lossy(std::string& out, std::string_view bytes) {
 
 bool is_valid(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size();) {
+    std::uint64_t word;
+    if (i + 8 <= bytes.size() && (std::memcpy(&word, bytes.data() + i, 8), (word & 0x8080808080808080ull) == 0)) {
+      i += 8;
+      continue;
+    }
     const int n = well_formed(bytes.substr(i));
     if (n < 0) return false;
     i += static_cast<std::size_t>(n);

@@ -54,6 +54,34 @@ void Vocabulary::add(std::string_view token, std::int64_t id) {
   by_id_[static_cast<std::size_t>(id)] = e;
 }
 
+void Vocabulary::find_all(const std::string_view* tokens, std::size_t n, Id* out) const {
+  constexpr std::size_t kBlock = 32;
+  const auto fetch = [](const void* p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p);
+#else
+    (void)p;
+#endif
+  };
+  std::uint64_t hashes[kBlock];
+  std::uint32_t found[kBlock];
+  for (std::size_t start = 0; start < n; start += kBlock) {
+    const std::size_t m = std::min(kBlock, n - start);
+    for (std::size_t k = 0; k < m; ++k) {
+      hashes[k] = hash_bytes(tokens[start + k].data(), tokens[start + k].size());
+      if (!slots_.empty()) fetch(&slots_[hashes[k] & mask_]);
+    }
+    for (std::size_t k = 0; k < m; ++k) {
+      found[k] = slots_.empty() ? kEmpty : slots_[hashes[k] & mask_].entry;
+      if (found[k] != kEmpty) fetch(&entries_[found[k]]);
+    }
+    for (std::size_t k = 0; k < m; ++k) {
+      if (found[k] != kEmpty) fetch(arena_.data() + entries_[found[k]].at);
+    }
+    for (std::size_t k = 0; k < m; ++k) out[start + k] = find(tokens[start + k]);
+  }
+}
+
 void Trie::insert(std::uint32_t node, unsigned char byte, std::uint32_t next) {
   std::size_t i = place(static_cast<std::uint64_t>(node) << 8 | byte);
   while (slots_[i].next != kNone) i = (i + 1) & mask_;

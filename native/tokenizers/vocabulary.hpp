@@ -57,6 +57,8 @@ class Vocabulary {
       if (slot.tag == tag && text(entries_[slot.entry]) == token) return entries_[slot.entry].id;
     }
   }
+  // Looks up many tokens at once: while one waits for memory, the others are fetched.
+  void find_all(const std::string_view* tokens, std::size_t n, Id* out) const;
   bool contains(Id id) const {
     return static_cast<std::size_t>(id) < by_id_.size() && by_id_[static_cast<std::size_t>(id)] != kEmpty;
   }
