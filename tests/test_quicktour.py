@@ -1,0 +1,83 @@
+"""The lines that users type, for every room that stands."""
+
+import pytest
+import torch
+
+from enfold.base.errors import NotBuiltError
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+pytestmark = pytest.mark.weights
+
+
+def test_tokenizer_and_classifier(tmp_path):
+    from enfold import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(MINILM)
+    inputs = tokenizer("I love NLP", return_tensors="pt")
+    assert inputs["input_ids"][0, :4].tolist() == [101, 1045, 2293, 17953]
+    assert inputs["input_ids"][0, -1] == 102
+    assert set(inputs) == {"input_ids", "token_type_ids", "attention_mask"}
+    model = AutoModelForSequenceClassification.from_pretrained(MINILM, num_labels=2)
+    with torch.no_grad():
+        outputs = model(**inputs)
+    assert torch.nn.functional.softmax(outputs.logits, dim=1).sum().item() == pytest.approx(1)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(again(**inputs).logits, outputs.logits)
+    assert AutoConfig.from_pretrained(tmp_path).num_labels == 2
+
+
+def test_one_line_pipelines():
+    from enfold import pipeline
+
+    states = pipeline("feature-extraction", model=MINILM)("Paris")
+    assert len(states[0]) == 3
+    assert len(states[0][0]) == 384
+    best = pipeline("fill-mask", model="enfold-starter/splade-tiny")("Paris is the [MASK] of France.")
+    assert len(best) == 5
+    half = pipeline("feature-extraction", model=MINILM, device="cpu", torch_dtype="float16", batch_size=32)
+    assert half.model.dtype == torch.float16
+    words = pipeline("ner", model="enfold-starter/gector-distilbert-cased", aggregation_strategy="none")("I has it .")
+    assert any(word["entity"] == "$REPLACE_have" for word in words)
+
+
+def test_chat_in_a_stream_and_at_once():
+    from enfold import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(CHAT), AutoModelForCausalLM.from_pretrained(CHAT)
+    chat = [{"role": "user", "content": "What is the capital of France?"}]
+    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    pieces = list(model.stream(**prompt, tokenizer=tokenizer, max_new_tokens=20))
+    assert len(pieces) > 4
+    assert "Paris" in "".join(pieces)
+    ids = model.generate(**prompt, max_new_tokens=20)
+    assert tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True) == "".join(pieces)
+
+
+def test_hub_names():
+    from enfold.hub import HfApi, hf_hub_download, login, snapshot_download
+
+    path = hf_hub_download(repo_id=MINILM, filename="config.json", local_files_only=True)
+    assert path.endswith("config.json")
+    assert callable(login)
+    assert callable(snapshot_download)
+    assert HfApi
+
+
+def test_what_is_not_built_says_so():
+    for line in (
+        "from enfold import Trainer, TrainingArguments",
+        "from enfold.datasets import load_dataset",
+        "from enfold import evaluate; evaluate.load('accuracy')",
+        "from enfold.accelerate import Accelerator",
+        "from enfold.peft import get_peft_model, LoraConfig, TaskType",
+        "from enfold.trl import SFTTrainer, DPOTrainer",
+        "from enfold import pipeline; pipeline('automatic-speech-recognition')",
+        "from enfold import pipeline; pipeline('summarization')",
+    ):
+        with pytest.raises(NotBuiltError):
+            exec(line)
