@@ -40,22 +40,27 @@ class NameTable:
         text: the rows, columns separated by blanks.
 
     Raises:
-        ConfigError: a name occurs twice in a column, or a row's indices differ between the columns.
+        ConfigError: a name occurs twice in a column, or a row's indices repeat or differ between the columns.
     """
 
     def __init__(self, text: str = "", rows: list[Row] | None = None):
         self.rows = list(rows or [])
-        for line in text.strip().splitlines():
-            if line.strip():
-                self.rows.append(Row(*line.split()))
+        for line in filter(str.strip, text.splitlines()):
+            columns = line.split()
+            if not 2 <= len(columns) <= 3:
+                raise ConfigError(f"name table: {line.strip()!r}; a row has two or three columns")
+            self.rows.append(Row(*columns))
         for column in ("ours", "theirs"):
             names = [getattr(row, column) for row in self.rows]
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ConfigError(f"name table: {sorted(twice)} stand twice in the column {column!r}")
         for row in self.rows:
-            if sorted(re.findall(r"\{\w+\}", row.ours)) != sorted(re.findall(r"\{\w+\}", row.theirs)):
+            indices = [sorted(re.findall(r"\{\w+\}", name)) for name in (row.ours, row.theirs)]
+            if indices[0] != indices[1]:
                 raise ConfigError(f"name table: the indices of {row.ours!r} and {row.theirs!r} differ")
+            if len(set(indices[0])) < len(indices[0]):
+                raise ConfigError(f"name table: an index of {row.ours!r} repeats; each has a name of its own")
             if row.storage not in STORAGES:
                 raise ConfigError(f"name table: storage {row.storage!r} is none of {sorted(STORAGES)}")
         self._readers = {

@@ -1,0 +1,123 @@
+"""Name tables: read both ways, checked when they are made."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enfold.base.errors import ConfigError
+from enfold.models.registry import FAMILIES, class_by_name, config_class
+from enfold.weights.names import STORAGES, NameTable
+
+TABLE = NameTable("""
+    stack.layers.{i}.attn.op.q     encoder.layer.{i}.attention.self.query
+    stack.layers.{i}.mlp.op.up     encoder.layer.{i}.mlp.c_fc             transposed
+    stack.norm                     norm
+    head.decoder.weight            cls.decoder.weight
+    head.decoder.bias              cls.bias
+    experts.{i}.{j}                e.{j}.of.{i}
+""")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "storage"),
+    [
+        ("stack.layers.0.attn.op.q.weight", "encoder.layer.0.attention.self.query.weight", ""),
+        ("stack.layers.117.attn.op.q.bias", "encoder.layer.117.attention.self.query.bias", ""),
+        ("stack.layers.3.attn.op.q.lora_A.weight", "encoder.layer.3.attention.self.query.lora_A.weight", ""),
+        ("stack.layers.3.mlp.op.up.weight", "encoder.layer.3.mlp.c_fc.weight", "transposed"),
+        ("stack.norm.weight", "norm.weight", ""),
+        ("stack.norm", "norm", ""),
+        ("head.decoder.weight", "cls.decoder.weight", ""),
+        ("head.decoder.bias", "cls.bias", ""),
+        ("experts.2.7.up", "e.7.of.2.up", ""),
+    ],
+)
+def test_both_directions(ours: str, theirs: str, storage: str):
+    assert TABLE.theirs(ours) == (theirs, storage)
+    assert TABLE.ours(theirs) == (ours, storage)
+
+
+@pytest.mark.parametrize("name", ["stack.normal.weight", "stack.layers.x.attn.op.q", "stack", "", "other.stack.norm"])
+def test_names_without_a_row(name: str):
+    assert TABLE.theirs(name) is None
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["", ".weight", ".a.b.c", ".{i}", ".0"]))
+def test_round_trips(index: int, suffix: str):
+    name = f"stack.layers.{index}.attn.op.q{suffix}"
+    translated = TABLE.theirs(name)
+    assert translated is not None
+    assert TABLE.ours(translated[0]) == (name, "")
+
+
+def test_the_longest_row_wins_whatever_the_order():
+    rows = ["shared  model", "shared.norm  model.last", "shared.norm.weight  gain"]
+    for order in (rows, rows[::-1]):
+        table = NameTable("\n".join(order))
+        assert table.theirs("shared.x") == ("model.x", "")
+        assert table.theirs("shared.norm.bias") == ("model.last.bias", "")
+        assert table.theirs("shared.norm.weight") == ("gain", "")
+        assert table.ours("model.last.bias") == ("shared.norm.bias", "")
+
+
+def test_prefixes_and_sums():
+    table = TABLE.under("base.", "bert.") + NameTable("classifier  classifier")
+    assert table.theirs("base.stack.norm.bias") == ("bert.norm.bias", "")
+    assert table.ours("classifier.weight") == ("classifier.weight", "")
+    assert table.theirs("stack.norm.bias") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a  x\na  y", "'a'.*stand twice in the column 'ours'"),
+        ("a  x\nb  x", "'x'.*stand twice in the column 'theirs'"),
+        ("a.{i}  x", "the indices of 'a.{i}' and 'x' differ"),
+        ("a.{i}  x.{j}", "indices"),
+        ("a.{i}  x.{i}.{i}", "indices"),
+        ("a.{i}.{i}  x.{i}.{i}", "an index of .* repeats"),
+        ("a  x  upside_down", "storage 'upside_down' is none of"),
+        ("a", "a row has two or three columns"),
+        ("a  b  transposed  c", "a row has two or three columns"),
+    ],
+)
+def test_tables_that_contradict_themselves(text: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        NameTable(text)
+
+
+def test_a_dot_is_a_dot():
+    table = NameTable("a.b  x+y.z")
+    assert table.theirs("aXb") is None
+    assert table.ours("x+y.z.w") == ("a.b.w", "")
+    assert table.ours("xxy.z.w") is None
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("shape", [(3, 4), (5,), ()])
+def test_storages_are_undone_by_themselves(storage: str, shape: tuple[int, ...]):
+    tensor = torch.randn(shape)
+    assert torch.equal(STORAGES[storage](STORAGES[storage](tensor)), tensor)
+
+
+@pytest.mark.parametrize("head", sorted({head for _, _, classes in FAMILIES.values() for head in classes.values()}))
+def test_every_weight_of_every_class_has_a_name_that_leads_back(head: str):
+    cls = class_by_name(head)
+    family = next(family for family, (_, _, classes) in FAMILIES.items() if head in classes.values())
+    with torch.device("meta"):
+        config = config_class(family)(
+            vocab_size=8,
+            hidden_size=8,
+            num_hidden_layers=12,
+            num_attention_heads=2,
+            decoder_start_token_id=0,
+            pad_token_id=0,
+        )
+        model = cls(config)
+    table = model.name_table()
+    translated = {name: table.theirs(name) for name, _ in model.named_parameters()}
+    assert all(translated.values()), [name for name, value in translated.items() if value is None]
+    assert len({value[0] for value in translated.values()}) == len(translated)
+    for name, value in translated.items():
+        assert table.ours(value[0]) == (name, value[1])
