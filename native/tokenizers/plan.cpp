@@ -105,11 +105,7 @@ class ByteLevelPlan final : public Plan {
       if (made->bytes_[b] == kNoId) return nullptr;
     }
     if (model.ignores_merges()) {
-      made->whole_.reserve(model.vocab.size(), model.vocab.size() * 8);
-      std::string bytes;
-      model.vocab.each([&](std::string_view token, Id id) {
-        if (byte_level::bytes_of(token, bytes) && !bytes.empty()) made->whole_.add(bytes, id);
-      });
+      model.vocab.each([&](std::string_view token, Id) { made->longest_ = std::max(made->longest_, token.size()); });
     }
     return made;
   }
@@ -174,7 +170,7 @@ class ByteLevelPlan final : public Plan {
   void take(const char* p, std::size_t n, Run& state) const {
     if (n <= kCutFrom) return encode(p, n, state);
     if (model_.ignores_merges()) {
-      if (const Id id = whole_.find({p, n}); id != kNoId) return encode(p, n, state);
+      if (find_whole(p, n, state.scratch) != kNoId) return encode(p, n, state);
     }
     const char* const end = p + n;
     const char* from = p;
@@ -223,11 +219,19 @@ class ByteLevelPlan final : public Plan {
     state.at += slot.characters;
   }
 
+  // The token that stands for these bytes, whether merges reach it or not.
+  Id find_whole(const char* p, std::size_t n, Scratch& scratch) const {
+    if (n > longest_) return kNoId;  // a byte takes at least one byte of the token's spelling
+    scratch.word.clear();
+    for (std::size_t i = 0; i < n; ++i) unicode::append(scratch.word, byte_level::kTable.character[static_cast<unsigned char>(p[i])]);
+    return model_.vocab.find(scratch.word);
+  }
+
   // Fills state.found and returns the characters of the word.
   std::size_t find(const char* p, std::size_t n, Run& state, bool whole) const {
     state.found.clear();
     if (whole) {
-      if (const Id id = whole_.find({p, n}); id != kNoId) {
+      if (const Id id = find_whole(p, n, state.scratch); id != kNoId) {
         const std::size_t characters = unicode::count({p, n});
         state.found.push_back({id, 0, static_cast<std::uint32_t>(characters)});
         return characters;
@@ -253,7 +257,7 @@ class ByteLevelPlan final : public Plan {
   Shape shape_;
   Boundaries boundaries_;
   std::array<Id, 256> bytes_{};
-  Vocabulary whole_;  // tokens by the bytes they stand for, for ignore_merges
+  std::size_t longest_ = 0;  // bytes of the longest token's spelling, for ignore_merges
 };
 
 // ---- WordPiece behind BERT's normaliser

@@ -145,13 +145,29 @@ std::vector<Change> normalize(std::string_view text, Form form) {
 }
 
 bool may_change(std::string_view text, Form form) {
+  const bool composes = form == Form::nfc || form == Form::nfkc;
   const std::uint16_t flag = form == Form::nfc    ? kNfcUnsafe
                              : form == Form::nfkc ? kNfkcUnsafe
                                                   : kNfd | kNfkd | kNfcUnsafe;
+  std::size_t safe = 0;  // start of the last character that nothing before it can change
+  std::string normal;
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead >= 0x80 && has(decode(text.data() + i), flag)) return true;
-    i += length(lead);
+    if (lead < 0x80 || !has(decode(text.data() + i), flag)) {
+      safe = i;
+      i += length(lead);
+      continue;
+    }
+    if (!composes) return true;
+    // Marks and the like: most texts hold them in normal form, so it is worth looking.
+    std::size_t end = i;
+    while (end < text.size() && static_cast<unsigned char>(text[end]) >= 0x80 && has(decode(text.data() + end), flag)) {
+      end += length(static_cast<unsigned char>(text[end]));
+    }
+    normal.clear();
+    for (const Change& item : normalize(text.substr(safe, end - safe), form)) append(normal, item.c);
+    if (normal != text.substr(safe, end - safe)) return true;
+    safe = i = end;
   }
   return false;
 }

@@ -70,7 +70,7 @@ struct Change {
 
 enum class Form { nfc, nfd, nfkc, nfkd };
 std::vector<Change> normalize(std::string_view text, Form form);
-// False only if `text` is sure to be left as it is by NFC (or NFKC).
+// Whether the normal form differs from the text (for NFD and NFKD: may differ).
 bool may_change(std::string_view text, Form form);
 
 inline bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }

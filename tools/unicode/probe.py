@@ -14,14 +14,57 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-CATEGORIES = (
-    "Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()  # order is the enum
-)
+# In the order of unicode::Category.
+CATEGORIES = [
+    "Cn",
+    "Lu",
+    "Ll",
+    "Lt",
+    "Lm",
+    "Lo",
+    "Mn",
+    "Mc",
+    "Me",
+    "Nd",
+    "Nl",
+    "No",
+    "Pc",
+    "Pd",
+    "Ps",
+    "Pe",
+    "Pi",
+    "Pf",
+    "Po",
+    "Sm",
+    "Sc",
+    "Sk",
+    "So",
+    "Zs",
+    "Zl",
+    "Zp",
+    "Cc",
+    "Cf",
+    "Co",
+]
 # Bit names are shared with unicode.hpp.
-FLAGS = (
-    "space word digit punctuation control accent mark cjk lower nfd nfkd nfc_unsafe nfkc_unsafe regex_word"
-    " regex_space to_space"
-).split()
+FLAGS = [
+    "space",
+    "word",
+    "digit",
+    "punctuation",
+    "control",
+    "accent",
+    "mark",
+    "cjk",
+    "lower",
+    "nfd",
+    "nfkd",
+    "nfc_unsafe",
+    "nfkc_unsafe",
+    "regex_word",
+    "regex_space",
+    "to_space",
+]
 
 
 def chunks(size: int = 4096) -> Iterator[list[int]]:

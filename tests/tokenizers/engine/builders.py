@@ -4,12 +4,12 @@ import functools
 import pydoc_data.topics
 import re
 
+from tests.tokenizers.engine.corpus import PROSE
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from tests.tokenizers.engine.corpus import PROSE
-
 CL100K = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN2 = CL100K.replace(r"\p{N}{1,3}", r"\p{N}")
 O200K = (
@@ -173,7 +173,16 @@ def llama2(pre_tokenizer=None, fuse_unk: bool = True) -> Tokenizer:
 def unknowns(fuse_unk: bool, byte_fallback: bool) -> Tokenizer:
     """A small alphabet, prefixes on later symbols, and only some of the bytes to fall back on."""
     letters = "abcdefghijklmnopqrstuvwxyz "
-    tokens = ["<unk>", *letters, *("@" + c for c in letters), "th", "@he", "in", "@ng", *(f"<0x{b:02X}>" for b in range(200))]
+    tokens = [
+        "<unk>",
+        *letters,
+        *("@" + c for c in letters),
+        "th",
+        "@he",
+        "in",
+        "@ng",
+        *(f"<0x{b:02X}>" for b in range(200)),
+    ]
     vocab = {t: i for i, t in enumerate(dict.fromkeys(tokens))}
     merges = [("t", "@h"), ("@h", "@e"), ("i", "@n"), ("@n", "@g")]
     return Tokenizer(

@@ -1,8 +1,15 @@
 """Holds an encoding of ours against the reference's, field by field."""
 
 FIELDS = (
-    "ids", "tokens", "offsets", "word_ids", "type_ids", "attention_mask", "special_tokens_mask", "sequence_ids",
-)  # fmt: skip
+    "ids",
+    "tokens",
+    "offsets",
+    "word_ids",
+    "type_ids",
+    "attention_mask",
+    "special_tokens_mask",
+    "sequence_ids",
+)
 
 
 def assert_same(ours, theirs, texts) -> None:

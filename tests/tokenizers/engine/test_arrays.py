@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
-import tokenizers
 from tokenizers.decoders import DecodeStream
 
+import tokenizers
 from enfold.base.errors import TokenizerError
 from enfold.tokenizers import Tokenizer
 from tests.tokenizers.engine.builders import build
@@ -155,7 +155,8 @@ def test_the_stream_is_linear_even_on_bytes_that_make_no_character():
 
 def test_importing_loads_neither_numpy_nor_torch():
     code = (
-        "import sys; from enfold.tokenizers import Tokenizer; t = Tokenizer.from_str(sys.stdin.read()); t.encode('a b');"
+        "import sys; from enfold.tokenizers import Tokenizer;"
+        "Tokenizer.from_str(sys.stdin.read()).encode('a b');"
         "assert 'numpy' not in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], input=build("gpt2"), text=True, check=True)

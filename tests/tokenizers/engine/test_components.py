@@ -4,14 +4,14 @@ import json
 import random
 
 import pytest
-import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
+import tokenizers
 from enfold.base.errors import NotBuiltError, TokenizerError
 from enfold.tokenizers import Tokenizer
 from tests.tokenizers.engine.builders import CLIP, O200K
 from tests.tokenizers.engine.compare import assert_same
 from tests.tokenizers.engine.corpus import NASTY, PROSE, fuzz
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 TEXTS = [*NASTY, *PROSE, *fuzz(1500, seed=3)]
 
@@ -56,11 +56,42 @@ PRE_TOKENIZERS = {
 }
 BEHAVIORS = ("isolated", "removed", "merged_with_previous", "merged_with_next", "contiguous")
 PATTERNS = (
-    r"\s+", r"[^\s]+", r"\w+|[^\w\s]+", r"(?<=\p{L})\d", r"(?<!a|bc)x?", r"\p{Lu}\p{Ll}*", r"[a-z&&[^aeiou]]+", r"(?i:the|K)+", r"a*",
-    r"(a|b)*c?", r"^\s|\s$", r"\bto", r"x{2,3}", r"(?>a+)b|.", r"[\p{P}\p{S}]+", r"[一-龥぀-ゟ]+", r"(?=[A-Z])", r"\d{1,3}(?=(?:\d{3})*\b)",
-    r".{3}", r"(?:..)*?e", r"(?i)[a-f]+k", r"\h+", r"[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+|.", r"(?:a|ab)(?:c|bcd)?", r"[\w\-]+", r"\W+",
-    r"(?:a|)+", r"\A\p{L}|\p{L}\z", r"[^[a-m]n]", r"[[:space:]x]", r"a{,2}b{1,}", r"\x{4e2d}|\u65e5|\x41", r"(?m:.)+", CLIP, O200K,
-)  # fmt: skip
+    r"\s+",
+    r"[^\s]+",
+    r"\w+|[^\w\s]+",
+    r"(?<=\p{L})\d",
+    r"(?<!a|bc)x?",
+    r"\p{Lu}\p{Ll}*",
+    r"[a-z&&[^aeiou]]+",
+    r"(?i:the|K)+",
+    r"a*",
+    r"(a|b)*c?",
+    r"^\s|\s$",
+    r"\bto",
+    r"x{2,3}",
+    r"(?>a+)b|.",
+    r"[\p{P}\p{S}]+",
+    r"[一-龥぀-ゟ]+",
+    r"(?=[A-Z])",
+    r"\d{1,3}(?=(?:\d{3})*\b)",
+    r".{3}",
+    r"(?:..)*?e",
+    r"(?i)[a-f]+k",
+    r"\h+",
+    r"[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+|.",
+    r"(?:a|ab)(?:c|bcd)?",
+    r"[\w\-]+",
+    r"\W+",
+    r"(?:a|)+",
+    r"\A\p{L}|\p{L}\z",
+    r"[^[a-m]n]",
+    r"[[:space:]x]",
+    r"a{,2}b{1,}",
+    r"\x{4e2d}|\u65e5|\x41",
+    r"(?m:.)+",
+    CLIP,
+    O200K,
+)
 
 
 def character_level(normalizer=None, pre_tokenizer=None) -> tuple[Tokenizer, tokenizers.Tokenizer]:
@@ -126,9 +157,35 @@ DECODERS = {
     "byte_fallback+fuse": decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()]),
 }
 PIECES = [
-    "▁a", "b", "##c", "@@d", "e</w>", "Ġf", "é", "Ã", "©", "<0xC3>", "<0xA9>", "<0xFF>", "<0xe2>", "<0x2G>", "<0x41>", "▁", "▁▁x▁", " do not", "n't",
-    " .", "12a3", "日", "[UNK]", " 's", "it", "</w>", "<0x+1>", "\ufffd",
-]  # fmt: skip
+    "▁a",
+    "b",
+    "##c",
+    "@@d",
+    "e</w>",
+    "Ġf",
+    "é",
+    "Ã",
+    "©",
+    "<0xC3>",
+    "<0xA9>",
+    "<0xFF>",
+    "<0xe2>",
+    "<0x2G>",
+    "<0x41>",
+    "▁",
+    "▁▁x▁",
+    " do not",
+    "n't",
+    " .",
+    "12a3",
+    "日",
+    "[UNK]",
+    " 's",
+    "it",
+    "</w>",
+    "<0x+1>",
+    "\ufffd",
+]
 
 
 @pytest.mark.parametrize("name", DECODERS)

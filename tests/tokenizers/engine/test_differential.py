@@ -1,8 +1,8 @@
 """Whole tokenizers against the reference library, on prose, nasty cases and a seeded fuzzer over all of Unicode."""
 
 import pytest
-import tokenizers
 
+import tokenizers
 from enfold.tokenizers import Tokenizer
 from tests.tokenizers.engine.builders import BUILDERS, PLANNED, build
 from tests.tokenizers.engine.compare import assert_same

@@ -4,8 +4,8 @@ import copy
 import pickle
 
 import pytest
-import tokenizers
 
+import tokenizers
 from enfold.base.errors import TokenizerError
 from enfold.tokenizers import AddedToken, Encoding, Tokenizer
 from tests.tokenizers.engine.builders import build
@@ -58,7 +58,12 @@ def test_truncation_strategies(strategy):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"direction": "left"}, {"length": 20}, {"pad_to_multiple_of": 8, "pad_id": 1, "pad_token": "<p>", "pad_type_id": 3}],
+    [
+        {},
+        {"direction": "left"},
+        {"length": 20},
+        {"pad_to_multiple_of": 8, "pad_id": 1, "pad_token": "<p>", "pad_type_id": 3},
+    ],
 )
 def test_padding(name, options):
     ours, theirs = both(name)
@@ -139,7 +144,14 @@ def test_added_tokens(name, flags):
     assert ours.add_special_tokens(["[new]", AddedToken("<mask>", lstrip=True)]) == theirs.add_special_tokens(
         ["[new]", tokenizers.AddedToken("<mask>", lstrip=True)]
     )
-    texts = [*TEXTS, "[YEP][yep]x the thethe the.", "a <mask>  b", "x中文 é e\u0301", "\t\t\t\t\t \t", "THE Token [Yep]"]
+    texts = [
+        *TEXTS,
+        "[YEP][yep]x the thethe the.",
+        "a <mask>  b",
+        "x中文 é e\u0301",
+        "\t\t\t\t\t \t",
+        "THE Token [Yep]",
+    ]
     expected = theirs.encode_batch(texts)
     assert_same(ours.encode_batch(texts), expected, texts)
     assert ours.get_vocab() == theirs.get_vocab()

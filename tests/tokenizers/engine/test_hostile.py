@@ -36,16 +36,37 @@ def test_a_torn_file_is_an_error(name):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "null", "[]", "3", '"x"', "{", "[" * 100_000, '{"a":' * 100_000, "{}", '{"model": {}}', '{"model": null}', "\x00",
-        '{"model": {"type": "BPE", "vocab": {"a": 1e5}, "merges": []}}', '{"model": {"type": "BPE", "vocab": [], "merges": []}}',
-        '{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}', '{"model": {"type": "BPE", "vocab": {"a": 4294967295}, "merges": []}}',
+        "",
+        "null",
+        "[]",
+        "3",
+        '"x"',
+        "{",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "{}",
+        '{"model": {}}',
+        '{"model": null}',
+        "\x00",
+        '{"model": {"type": "BPE", "vocab": {"a": 1e5}, "merges": []}}',
+        '{"model": {"type": "BPE", "vocab": [], "merges": []}}',
+        '{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 4294967295}, "merges": []}}',
         '{"model": {"type": "BPE", "vocab": {"a": 99999999999999999999}, "merges": []}}',
-        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}', '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}',
-        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}}', '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [3]}}',
-        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 7}}', '{"x": "\ud800"}'.encode("utf-8", "surrogatepass").decode("latin-1"),
-        '{"x": "\\ud800"}', '{"x": 01}', '{"x": 1e999}', '{"x": tru}', '{"x": "a\nb"}', '{"x": 1} 2',
+        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [3]}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 7}}',
+        '{"x": "\ud800"}'.encode("utf-8", "surrogatepass").decode("latin-1"),
+        '{"x": "\\ud800"}',
+        '{"x": 01}',
+        '{"x": 1e999}',
+        '{"x": tru}',
+        '{"x": "a\nb"}',
+        '{"x": 1} 2',
     ],
-)  # fmt: skip
+)
 def test_nonsense_is_an_error(text):
     with pytest.raises(TokenizerError):
         Tokenizer.from_str(text)
@@ -80,7 +101,9 @@ def mutate(tree, rng: random.Random):
         if isinstance(node, dict) and rng.random() < 0.2:
             del node[key]
         else:
-            node[key] = rng.choice([None, True, -1, 2**31, 2**40, 1.5, "", "x", "\u0000", "é" * 50, [], {}, [1], {"type": "Sequence"}])
+            node[key] = rng.choice(
+                [None, True, -1, 2**31, 2**40, 1.5, "", "x", "\u0000", "é" * 50, [], {}, [1], {"type": "Sequence"}]
+            )
         return tree
 
 
@@ -107,8 +130,30 @@ def test_mutated_files_load_or_are_refused(name):
 def test_long_words_take_linear_time(name):
     tokenizer = Tokenizer.from_str(build(name))
     n = 100_000
-    samples = ["a" * n, "中" * n, " " * n, "\n" * n, "é" * n, "e\u0301" * (n // 2), "\u0301" * n, "a1" * (n // 2), "!" * n, "'s" * (n // 2), "[" * n]
-    samples += ["\u200b" * n, "ab " * (n // 3), "\x00" * n, "İ" * n, "<s>" * (n // 3), "가" * n, "\r\n " * (n // 3), "x" * (n - 1) + "\u0338", "<|" * (n // 2)]
+    samples = [
+        "a" * n,
+        "中" * n,
+        " " * n,
+        "\n" * n,
+        "é" * n,
+        "e\u0301" * (n // 2),
+        "\u0301" * n,
+        "a1" * (n // 2),
+        "!" * n,
+        "'s" * (n // 2),
+        "[" * n,
+    ]
+    samples += [
+        "\u200b" * n,
+        "ab " * (n // 3),
+        "\x00" * n,
+        "İ" * n,
+        "<s>" * (n // 3),
+        "가" * n,
+        "\r\n " * (n // 3),
+        "x" * (n - 1) + "\u0338",
+        "<|" * (n // 2),
+    ]
     start = time.process_time()
     for text in samples:
         encoding = tokenizer.encode(text)
@@ -133,7 +178,10 @@ def test_catastrophic_patterns_meet_a_step_limit():
         tokenizer.encode("a" * 5000)
 
 
-@pytest.mark.parametrize("pattern", ["(", ")", "[", "a{2,1}", "*", "(?<=a+)b", "\\", "[z-a]", "(?:" * 500, "(?:ab)" + "{900}{900}", "\\p{Nope}"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["(", ")", "[", "a{2,1}", "*", "(?<=a+)b", "\\", "[z-a]", "(?:" * 500, "(?:ab)" + "{900}{900}", "\\p{Nope}"],
+)
 def test_malformed_patterns_are_errors(pattern):
     tree = small("gpt2")
     tree["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
@@ -144,7 +192,12 @@ def test_malformed_patterns_are_errors(pattern):
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\U0001f600\udc00"])
 def test_lone_surrogates_are_a_type_error(text):
     tokenizer = Tokenizer.from_str(build("bert"))
-    for call in (tokenizer.encode, tokenizer.encode_ids, lambda t: tokenizer.encode_batch([t]), lambda t: tokenizer.encode_arrays(["x", t])):
+    for call in (
+        tokenizer.encode,
+        tokenizer.encode_ids,
+        lambda t: tokenizer.encode_batch([t]),
+        lambda t: tokenizer.encode_arrays(["x", t]),
+    ):
         with pytest.raises(TypeError):
             call(text)
 

@@ -1,0 +1,214 @@
+"""The C++ tokenizer engine (native/tokenizers)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Side = Literal["left", "right"]
+Span = tuple[int, int]
+
+class AddedToken:
+    """A token put on top of a model's vocabulary, and how it is looked for.
+
+    `normalized` follows `special` until it is set: special tokens match the raw text, others the normalised one.
+    """
+
+    content: str
+    single_word: bool
+    lstrip: bool
+    rstrip: bool
+    normalized: bool
+    special: bool
+    def __init__(
+        self,
+        content: str = "",
+        single_word: bool = False,
+        lstrip: bool = False,
+        rstrip: bool = False,
+        normalized: bool | None = None,
+        special: bool = False,
+    ) -> None: ...
+    def __hash__(self) -> int: ...
+
+class Encoding:
+    """The tokens of one input, with what each of them stands for. Lists are made when they are asked for."""
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def tokens(self) -> list[str]: ...
+    @property
+    def offsets(self) -> list[Span]:
+        """Characters of the input that each token stands for."""
+    @property
+    def type_ids(self) -> list[int]: ...
+    @property
+    def word_ids(self) -> list[int | None]: ...
+    @property
+    def words(self) -> list[int | None]: ...
+    @property
+    def sequence_ids(self) -> list[int | None]: ...
+    @property
+    def attention_mask(self) -> list[int]: ...
+    @property
+    def special_tokens_mask(self) -> list[int]: ...
+    @property
+    def overflowing(self) -> list[Encoding]: ...
+    @property
+    def n_sequences(self) -> int: ...
+    def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None: ...
+    def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None: ...
+    def token_to_chars(self, token_index: int) -> Span | None: ...
+    def token_to_word(self, token_index: int) -> int | None: ...
+    def token_to_sequence(self, token_index: int) -> int | None: ...
+    def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> Span | None: ...
+    def word_to_chars(self, word_index: int, sequence_index: int = 0) -> Span | None: ...
+    def set_sequence_id(self, sequence_id: int) -> None: ...
+    def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None: ...
+    def pad(
+        self, length: int, direction: str = "right", pad_id: int = 0, pad_type_id: int = 0, pad_token: str = "[PAD]"
+    ) -> None: ...
+    @staticmethod
+    def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding: ...
+
+class EncodedBatch:
+    """Encoded inputs as flat arrays of N tokens in R rows; row r is [row_splits[r], row_splits[r + 1]) of each.
+
+    The overflow rows of an input follow its first row. The arrays are views of the batch and keep it alive.
+    """
+
+    def __len__(self) -> int: ...
+    @property
+    def row_splits(self) -> NDArray[np.int64]:
+        """[R + 1]"""
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """[N]"""
+    @property
+    def type_ids(self) -> NDArray[np.int32]:
+        """[N]"""
+    @property
+    def special_tokens_mask(self) -> NDArray[np.int8]:
+        """[N]"""
+    @property
+    def sequence_ids(self) -> NDArray[np.int8]:
+        """[N], -1 for special tokens"""
+    @property
+    def offsets(self) -> NDArray[np.int32]:
+        """[N, 2], if asked for"""
+    @property
+    def word_ids(self) -> NDArray[np.int32]:
+        """[N], -1 for none, if asked for"""
+    @property
+    def overflow_to_sample(self) -> NDArray[np.int32]:
+        """[R]"""
+    def encoding(self, index: int) -> Encoding: ...
+    def ids_lists(self) -> list[list[int]]: ...
+    def type_ids_lists(self) -> list[list[int]]: ...
+    def attention_mask_lists(self) -> list[list[int]]: ...
+    def special_tokens_mask_lists(self) -> list[list[int]]: ...
+    def padded(
+        self,
+        length: int,
+        *,
+        side: str = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        keys: Sequence[str] = ("input_ids", "attention_mask"),
+    ) -> dict[str, NDArray[np.int64]]:
+        """Matrices [R, length]. `keys` from input_ids, token_type_ids, attention_mask, special_tokens_mask.
+
+        Raises:
+            TokenizerError: a row is longer than `length`, or a key is unknown.
+        """
+
+class DecodeStream:
+    """Decodes ids as they come, whole characters at a time."""
+
+    def step(self, id: int) -> str | None:
+        """The text that this id completes, if any."""
+
+class Tokenizer:
+    """Text to ids and back, as a tokenizer.json says. Encoding is safe from many threads at once."""
+
+    @staticmethod
+    def from_str(json: str) -> Tokenizer: ...
+    @staticmethod
+    def from_buffer(buffer: bytes) -> Tokenizer: ...
+    @staticmethod
+    def from_file(path: str | PathLike[str]) -> Tokenizer: ...
+    def to_str(self, pretty: bool = False) -> str: ...
+    def save(self, path: str | PathLike[str], pretty: bool = True) -> None: ...
+    def encode(
+        self,
+        sequence: str | Sequence[str],
+        pair: str | Sequence[str] | None = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> Encoding: ...
+    def encode_batch(
+        self, input: Iterable[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]: ...
+    def encode_batch_fast(
+        self, input: Iterable[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]: ...
+    def encode_arrays(
+        self,
+        inputs: Iterable[Any],
+        *,
+        add_special_tokens: bool = True,
+        is_pretokenized: bool = False,
+        truncation: Mapping[str, Any] | None = None,
+        offsets: bool = False,
+        words: bool = False,
+    ) -> EncodedBatch:
+        """Encodes a batch into flat arrays, whatever truncation and padding the tokenizer itself is set to.
+
+        Args:
+            inputs: texts or pairs of texts; with `is_pretokenized` lists of words or pairs of them.
+            truncation: `max_length`, `stride`, `strategy` (longest_first, only_first, only_second), `direction`.
+            offsets: keep character offsets.
+            words: keep word ids.
+
+        Raises:
+            TypeError: an input is no str, or has lone surrogates.
+            TokenizerError: the truncation leaves no room.
+        """
+    def encode_ids(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
+    def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
+    def decode_stream(self, skip_special_tokens: bool = True) -> DecodeStream: ...
+    def token_to_id(self, token: str) -> int | None: ...
+    def id_to_token(self, id: int) -> str | None: ...
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]: ...
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int: ...
+    def get_added_tokens_decoder(self) -> dict[int, AddedToken]: ...
+    def add_tokens(self, tokens: Sequence[str | AddedToken]) -> int: ...
+    def add_special_tokens(self, tokens: Sequence[str | AddedToken]) -> int: ...
+    def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
+    def enable_truncation(
+        self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
+    ) -> None: ...
+    def no_truncation(self) -> None: ...
+    @property
+    def truncation(self) -> dict[str, Any] | None: ...
+    def enable_padding(
+        self,
+        direction: str = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+    ) -> None: ...
+    def no_padding(self) -> None: ...
+    @property
+    def padding(self) -> dict[str, Any] | None: ...
+    @property
+    def _has_plan(self) -> bool: ...
+    def _without_plan(self) -> Tokenizer: ...
