@@ -323,18 +323,18 @@ def dense(inputs: int, outputs: int, *, bias: bool = True) -> Linear:
     return Linear(inputs, outputs, bias=bias)
 
 
-def check_ids(ids: Tensor, vocabulary: int) -> None:
-    """Refuse ids that the embedding has no row for, before a kernel crashes on them.
+def check_ids(ids: Tensor, rows: int, name: str = "input_ids") -> None:
+    """Refuse ids that an embedding has no row for, before a kernel crashes on them.
 
     Raises:
-        ArgumentError: an id below 0 or beyond the vocabulary; the tokenizer doesn't fit the model.
+        ArgumentError: an id below 0 or beyond the table; the tokenizer doesn't fit the model.
     """
     if ids.is_floating_point():
-        raise ArgumentError(f"input_ids have dtype {ids.dtype}; expected integers (pass vectors as inputs_embeds)")
+        raise ArgumentError(f"{name} have dtype {ids.dtype}; expected integers (pass vectors as inputs_embeds)")
     if ids.numel() and ids.device.type == "cpu":
         low, high = (int(x) for x in torch.aminmax(ids))
-        if low < 0 or high >= vocabulary:
+        if low < 0 or high >= rows:
             raise ArgumentError(
-                f"input_ids hold {low if low < 0 else high}, and the model's embedding has rows 0…{vocabulary - 1}: "
+                f"{name} hold {low if low < 0 else high}, and the model's embedding has rows 0…{rows - 1}: "
                 "the tokenizer doesn't fit the model (load both from one repository)"
             )

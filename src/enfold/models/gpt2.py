@@ -118,9 +118,9 @@ class GPT2Model(SingleStack):
         """As every stack's; types are looked up among the tokens, and their vectors added."""
         if token_type_ids is not None and (input_ids is None) != (inputs_embeds is None):
             tokens = self.get_input_embeddings()
-            for ids in (input_ids, token_type_ids):
-                if ids is not None:
-                    check_ids(ids, tokens.num_embeddings)
+            if input_ids is not None:
+                check_ids(input_ids, tokens.num_embeddings)
+            check_ids(token_type_ids, tokens.num_embeddings, "token_type_ids")
             vectors = tokens(input_ids) if inputs_embeds is None else inputs_embeds
             input_ids, inputs_embeds = None, vectors + tokens(token_type_ids)
         return super().run(input_ids, attention_mask, inputs_embeds=inputs_embeds, **inputs)

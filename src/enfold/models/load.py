@@ -50,7 +50,7 @@ class Request:
         """One of the repository's files on disk, fetched if need be."""
         from enfold.hub.files import resolve_file
 
-        options = self.hub_options | {"force_download": self.force_download}
+        options: dict[str, Any] = self.hub_options | {"force_download": self.force_download}
         return resolve_file(self.source, name, required=required, **options)
 
 
@@ -75,8 +75,12 @@ class LoadReport:
         """One line per pattern of names."""
         lines = [f"{name} missing, newly initialised" for name in by_pattern(self.missing)]
         lines += [f"{name} unexpected, not used" for name in by_pattern(self.unexpected)]
+        shapes: dict[tuple, list[str]] = {}
         for name, stored, wanted in self.mismatched:
-            lines.append(f"{name} has shape {list(stored)} in the checkpoint and {list(wanted)} in the model")
+            shapes.setdefault((stored, wanted), []).append(name)
+        for (stored, wanted), names in shapes.items():
+            for name in by_pattern(names):
+                lines.append(f"{name} has shape {list(stored)} in the checkpoint and {list(wanted)} in the model")
         return lines
 
 
@@ -172,6 +176,8 @@ def target_dtype(asked: torch.dtype | str | None, config: PreTrainedConfig, chec
         ArgumentError: a name that is no floating dtype.
     """
     if isinstance(asked, torch.dtype):
+        if not asked.is_floating_point:
+            raise ArgumentError(f"dtype={asked} is no floating dtype: weights take one, such as torch.bfloat16")
         return asked
     if asked is not None and asked != "auto":
         name = asked.removeprefix("torch.")

@@ -101,6 +101,8 @@ def run_stack(
     past = cache.columns if cache is not None else 0
     if cache is not None and cache.lengths and len(cache.lengths) != rows:
         raise ArgumentError(f"past_key_values holds {len(cache.lengths)} sequences, and the batch has {rows} rows")
+    if source is not None and source[1].shape[0] != rows:
+        raise ArgumentError(f"the source has {source[1].shape[0]} sequences, and the decoder's batch has {rows} rows")
     mask = attention_mask
     if mask is not None and mask.ndim == 2 and mask.shape[1] == past + columns:
         mask = mask[:, past:]
@@ -127,13 +129,16 @@ def run_stack(
     assert stack.embed is not None
     if ids is not None:
         check_ids(ids, stack.embed.tokens.num_embeddings)
+    types = None
+    if token_type_ids is not None:
+        types = packing.pack(token_type_ids.expand(rows, -1) if token_type_ids.shape[0] == 1 else token_type_ids)
+        if stack.embed.types is not None:
+            check_ids(types, stack.embed.types.num_embeddings, "token_type_ids")
     x = stack.embed(
         ids,
         where,
         vectors=None if inputs_embeds is None else packing.pack(inputs_embeds),
-        types=None
-        if token_type_ids is None
-        else packing.pack(token_type_ids.expand(rows, -1) if token_type_ids.shape[0] == 1 else token_type_ids),
+        types=types,
     )
     context = Context(where, cache=cache, source=source and source[0], backend=backend, trace=trace)
     packed = stack(x, context)
