@@ -280,7 +280,17 @@ def first_tokens(states: States) -> Tensor:
     if states.packing.index is None:
         return states.unpack()[:, 0]
     # With left padding the first column may be padding; the reference reads it all the same, a user means the token.
-    return states.packed[torch.tensor(states.where.offsets[:-1], device=states.packed.device)]
+    return pick(states, torch.tensor(states.where.offsets[:-1], device=states.packed.device))
+
+
+def pick(states: States, index: Tensor) -> Tensor:
+    """[B, D]: one packed state for each sequence, zeros for a sequence that is all padding."""
+    if all(states.where.lengths):
+        return states.packed[index]
+    kept = torch.tensor(states.where.lengths, device=index.device) > 0
+    chosen = states.packed.new_zeros(len(kept), states.packed.shape[-1])
+    chosen[kept] = states.packed[index[kept]]
+    return chosen
 
 
 def finish(output: ModelOutput, config: PreTrainedConfig, return_dict: bool | None) -> Any:

@@ -11,7 +11,7 @@ from enfold.models.base import PreTrainedModel, dense
 from enfold.models.config import PreTrainedConfig
 from enfold.models.losses import next_token_labels, sequence_loss, span_loss, token_loss
 from enfold.models.outputs import LogitsOutput, QuestionAnsweringOutput
-from enfold.models.stacks import SingleStack, States, finish
+from enfold.models.stacks import SingleStack, States, finish, pick
 from enfold.weights.names import NameTable
 
 
@@ -168,8 +168,7 @@ class LastTokenClassification(SequenceClassification):
                 "tokenizer.pad_token_id) or pass attention_mask, so that the last real token of each row can be found"
             )
         if pad is None or input_ids is None:
-            last = states.where.last
-            return self.score(states.packed[last])
+            return self.score(pick(states, states.where.last))
         kept = torch.arange(columns, device=input_ids.device) * (input_ids != pad)
         return self.score(states.unpack()[torch.arange(rows, device=input_ids.device), kept.argmax(-1)])
 
@@ -265,7 +264,7 @@ class MultipleChoice(SequenceClassification):
         if given is None or given.ndim < 3:
             raise ArgumentError("multiple choice takes input_ids of shape [batch, choices, length]")
         choices = given.shape[1]
-        flat = {name: value.flatten(0, 1) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+        flat: dict[str, Any] = {n: x.flatten(0, 1) if isinstance(x, Tensor) else x for n, x in inputs.items()}
         ids = None if input_ids is None else input_ids.flatten(0, 1)
         mask = None if attention_mask is None else attention_mask.flatten(0, 1)
         states = self.base.run(ids, mask, **flat)
