@@ -1,6 +1,7 @@
 """Greedy decoding of SmolLM2-135M, batch 1 and 16 prompts of mixed length, beside transformers' `generate`."""
 
 import tempfile
+from functools import partial
 
 import torch
 
@@ -32,20 +33,11 @@ def main() -> None:
             theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
             for rows in (1, 16):
                 ids, mask = prompts(rows)
-                outputs: dict[str, torch.Tensor] = {}
-
-                def run(model, name, ids=ids, mask=mask, outputs=outputs):
-                    outputs[name] = model.generate(
-                        ids,
-                        attention_mask=mask,
-                        max_new_tokens=NEW,
-                        min_new_tokens=NEW,
-                        do_sample=False,
-                        pad_token_id=2,
-                    )
-
-                mine, peer = alternate(lambda: run(ours, "ours"), lambda: run(theirs, "theirs"), repeats=3)
-                same = (outputs["ours"] == outputs["theirs"])[:, ids.shape[1] :].float().mean().item()
+                settings = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 2}
+                run = [partial(m.generate, ids, attention_mask=mask, **settings) for m in (ours, theirs)]
+                mine, peer = alternate(*run, repeats=3)
+                outputs = [side() for side in run]
+                same = (outputs[0] == outputs[1])[:, ids.shape[1] :].float().mean().item()
                 speeds = [rows * NEW / seconds for seconds in (mine, peer)]
                 table_rows.append([dtype, rows, *speeds, peer / mine, f"{same:.1%}"])
     table(["dtype", "prompts", "enfold tokens/s", "transformers tokens/s", "times as fast", "equal tokens"], table_rows)

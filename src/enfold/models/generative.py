@@ -22,8 +22,13 @@ from enfold.nn.where import Packing, Where
 
 @dataclass
 class GenerateOutput(ModelOutput):
-    """`sequences` [B, T + new], of which row b's own new tokens are `new_lengths[b]`; `scores` and `logits` a [B, vocab]
-    tensor for each step, where asked for."""
+    """What `generate` returns with `return_dict_in_generate`.
+
+    Attributes:
+        sequences: [B, T + new] int64.
+        scores, logits: a [B, vocab] tensor for each step, after and before processing, where asked for.
+        new_lengths: new tokens of each row.
+    """
 
     sequences: Tensor | None = None
     scores: tuple[Tensor, ...] | None = None

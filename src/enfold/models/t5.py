@@ -284,8 +284,9 @@ class T5ForSequenceClassification(T5Model):
         x = decoded.unpack()[torch.arange(len(input_ids), device=input_ids.device), last]
         drop = self.config.classifier_dropout or 0.0
         x = torch.tanh(self.dense(F.dropout(x, drop, self.training)))
-        output.logits = self.out(F.dropout(x, drop, self.training))
-        output.loss = None if labels is None else sequence_loss(output.logits, labels, self.config)
+        logits = self.out(F.dropout(x, drop, self.training))
+        output.logits = logits
+        output.loss = None if labels is None else sequence_loss(logits, labels, self.config)
         return finish(output, self.config, return_dict)
 
 

@@ -1,6 +1,7 @@
 """Linear maps that take the native kernel for few rows, and groups of them that run as one product."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,7 @@ class Group:
         return whole.split(self.widths, dim=-1)
 
 
-def untouched(module: nn.Module | None) -> bool:
+def untouched(module: nn.Module | None) -> TypeGuard[Linear]:
     """Whether a module computes what its weights say: no other class, hook, patched method or computed weight."""
     return (
         type(module) is Linear

@@ -205,7 +205,7 @@ class MLP(nn.Module):
             self.gate = Linear(width, given.width, bias=given.bias)
         self.up = Linear(width, given.width, bias=given.bias)
         self.down = Linear(given.width, width, bias=given.bias)
-        self.groups = (Group(self, ("gate", "up")),) if given.gated else ()
+        self.groups: tuple[Group, ...] = (Group(self, ("gate", "up")),) if given.gated else ()
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         if self.gated:

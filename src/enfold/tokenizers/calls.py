@@ -289,7 +289,7 @@ class Calls:
         if verbose and lengths.max_length is None:
             self._warn_if_long(max([target or 0, *rows.lengths()]))
 
-        pad_token = self.pad_token
+        pad_token = self.pad_token or ""
         pad_id, pad_type_id = fills["input_ids"], fills["token_type_ids"]
 
         # Offsets and words cost time that few calls need: they are computed when somebody looks.

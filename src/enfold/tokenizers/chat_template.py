@@ -76,7 +76,7 @@ def _size(value: Any) -> int:
 class _GenerationTag(jinja2.ext.Extension):
     """`{% generation %} … {% endgeneration %}` marks what the assistant wrote."""
 
-    tags = {"generation"}  # noqa: RUF012 (Jinja's own declaration)
+    tags = {"generation"}
 
     def parse(self, parser: Any) -> nodes.Node:
         line = next(parser.stream).lineno

@@ -78,7 +78,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
 
     family: ClassVar[Family | None] = None
     vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
-    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 (replaced per instance, never changed)
+    model_input_names: list[str] = ["input_ids", "attention_mask"]
     padding_side: str = "right"
     truncation_side: str = "right"
     is_fast = True

@@ -136,7 +136,7 @@ class SpecialTokens:
         """
         if not new_tokens:
             return 0
-        tokens = list(new_tokens) if isinstance(new_tokens, (list, tuple)) else [new_tokens]
+        tokens: list[Any] = list(new_tokens) if isinstance(new_tokens, (list, tuple)) else [new_tokens]
         for token in tokens:
             if not _is_token(token):
                 raise ArgumentError(

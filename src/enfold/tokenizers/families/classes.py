@@ -11,13 +11,13 @@ class BertTokenizer(PreTrainedTokenizerFast):
 
     family = BERT
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json"}
-    model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012
+    model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 class DistilBertTokenizer(BertTokenizer):
     """BERT's WordPiece for a model without token types."""
 
-    model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012
+    model_input_names = ["input_ids", "attention_mask"]
 
 
 class GPT2Tokenizer(PreTrainedTokenizerFast):
