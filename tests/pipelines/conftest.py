@@ -66,15 +66,6 @@ def save(model: torch.nn.Module, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The models are tiny: waking threads costs more than they save."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory):
     """`zoo(name)` → the folder of a checkpoint, made once."""

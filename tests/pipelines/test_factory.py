@@ -110,9 +110,9 @@ def test_where_and_how(zoo):
         pipeline("feature-extraction", folder, framework="tf")
     with pytest.raises(NotBuiltError, match="image_processor"):
         pipeline("feature-extraction", folder, image_processor="x")
-    with pytest.raises(ArgumentError, match="no option 'return_tensor' .did you mean 'return_tensors'"):
+    with pytest.raises(ArgumentError, match=r"no option 'return_tensor' .did you mean 'return_tensors'"):
         pipeline("feature-extraction", folder, return_tensor=True)
-    with pytest.raises(ArgumentError, match="'xpu9' is unknown|device"):
+    with pytest.raises(ArgumentError, match="device 'nowhere' is unknown"):
         pipeline("feature-extraction", folder, device="nowhere")
 
 

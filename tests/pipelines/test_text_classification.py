@@ -71,7 +71,7 @@ def test_what_is_refused(zoo):
         ours("Paris", function_to_apply="tanh")
     with pytest.raises(ArgumentError, match="top_k is 0"):
         ours("Paris", top_k=0)
-    with pytest.raises(ArgumentError, match="input 1 .*list"):
+    with pytest.raises(ArgumentError, match=r"input 1 .*list"):
         ours(["Paris", ["Paris", "London"]])
     with pytest.raises(ArgumentError, match="input 0 has label"):
         ours({"text": "Paris", "label": 3})

@@ -24,9 +24,6 @@ TOKENS_PER_BATCH = 1 << 16
 RETURNS = ("return_full_text", "return_tensors", "return_text", "return_type")
 # Further arguments of `model.generate`.
 CALL = frozenset({"generation_config", "streamer", "stopping_criteria"})
-# Settings that look at whole rows, padding included: only rows of one length share a batch.
-OF_WHOLE_ROWS = ("min_length", "repetition_penalty")
-
 Message = Mapping[str, Any]
 
 
@@ -280,10 +277,10 @@ class TextGenerationPipeline(Pipeline[TextGenerationOptions]):
         if any(generation.get(name) for name in ("streamer", "stopping_criteria")):
             yield from ([k] for k in range(len(rows)))  # whoever watches sees one prompt at a time, in their order
             return
-        config, usual = self._config(generation), GenerationConfig()
+        config = self._config(generation)
         traced = config.return_dict_in_generate and (config.output_scores or config.output_logits)
         cap = 1 if traced else cap or ROWS_PER_BATCH
-        whole = any(getattr(config, name) != getattr(usual, name) for name in OF_WHOLE_ROWS)
+        whole = config.min_length > 0  # it counts padding, so only rows of one length share a batch
 
         def shared(k: int) -> tuple[int, int]:
             row = rows[k]

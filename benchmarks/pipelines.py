@@ -1,0 +1,77 @@
+"""feature-extraction over 256 texts of mixed length on MiniLM, beside transformers' pipeline on the same files.
+
+The peer runs twice: with its defaults (one text at a time), and over the texts sorted by length with the batch size
+that serves it best. Both give nested lists. `python -m benchmarks.pipelines --help` for other sizes.
+"""
+
+import argparse
+import random
+import time
+from functools import partial
+
+import torch
+
+from benchmarks.measure import alternate, table
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+# Each is one token.
+WORDS = (
+    "the of and a to in is was that it for on with as his he be at by not this had are but from or have an they which "
+    "one were all we when there can more if no out so said what up its about into than them only other new some could "
+    "time these two may then do first any my now such like our over man me even most made after also did many before "
+    "capital language model river mountain history science question answer government animal winter music engine paper"
+)
+
+
+def mixed_texts(count: int) -> list[str]:
+    """Texts of 5 to 300 tokens, as many short as long ones."""
+    draw, words = random.Random(0), WORDS.split()
+    return [" ".join(draw.choices(words, k=draw.randint(3, 298))) for _ in range(count)]
+
+
+def main(
+    texts: int = 256, repeats: int = 3, dtypes: tuple[str, ...] = ("float32", "bfloat16"), threads: int | None = None
+) -> None:
+    import transformers
+
+    import enfold
+    from enfold.hub.files import resolve_file
+
+    transformers.logging.set_verbosity_error()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    config = resolve_file(MINILM, "config.json")
+    assert config is not None
+    folder, given = str(config.parent), mixed_texts(texts)
+    rows: list[list[object]] = []
+    for dtype in dtypes:
+        ours = enfold.pipeline("feature-extraction", folder, dtype=dtype, device="cpu")
+        theirs = transformers.pipeline("feature-extraction", model=folder, dtype=dtype, device="cpu")
+        ordered = sorted(given, key=lambda text: len(theirs.tokenizer(text)["input_ids"]))
+        best = _best_batch_size(theirs, ordered[:: max(1, texts // 64)])
+        runs = partial(ours, given), partial(theirs, given), partial(theirs, ordered, batch_size=best)
+        mine, default, batched = alternate(*runs, repeats=repeats)
+        rows.append([dtype, mine, default, default / mine, f"{batched:.3g} ({best})", batched / mine])
+    torch.set_num_threads(before)
+    print(f"{texts} texts, {sum(len(t.split()) + 2 for t in given)} tokens, {threads or before} threads\n")
+    peer = "transformers"
+    table(["dtype", "enfold s", f"{peer} s", "times as fast", f"{peer} sorted s (batch size)", "times as fast"], rows)
+
+
+def _best_batch_size(pipe, texts: list[str]) -> int:
+    """The batch size with which the peer is fastest over a sample of the sorted texts."""
+    seconds = {}
+    for size in (4, 8, 16, 32):
+        started = time.perf_counter()
+        pipe(texts, batch_size=size)
+        seconds[size] = time.perf_counter() - started
+    return min(seconds, key=lambda size: seconds[size])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtypes", nargs="+", default=("float32", "bfloat16"))
+    parser.add_argument("--threads", type=int)
+    main(**vars(parser.parse_args()))
