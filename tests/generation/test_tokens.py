@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from enfold.base.errors import LengthError
+from enfold.base.errors import LengthError, NotBuiltError
 from tests.generation.toys import HEADS, both, padded, prompts
 
 every_head = pytest.mark.parametrize("head", HEADS)
@@ -190,6 +190,18 @@ def test_scores_and_logits_of_each_step(head: str):
 def test_without_a_prompt_it_starts_from_the_first_token(head: str):
     ours, theirs = both(head)
     assert torch.equal(ours.generate(max_new_tokens=8), theirs.generate(max_new_tokens=8))
+
+
+def test_bert_as_a_decoder():
+    ours, theirs = both("BertLMHeadModel")
+    ids, mask = padded(prompts(), "left")
+    for options in ({"max_new_tokens": 20}, {"max_new_tokens": 20, "do_sample": True, "temperature": 2.0}):
+        torch.manual_seed(3)
+        wanted = theirs.generate(ids, attention_mask=mask, **options)
+        torch.manual_seed(3)
+        assert torch.equal(ours.generate(ids, attention_mask=mask, **options), wanted)
+    with pytest.raises(NotBuiltError, match="token_type_ids"):
+        ours.generate(ids, attention_mask=mask, token_type_ids=torch.ones_like(ids))
 
 
 def test_a_source_that_was_encoded_before():

@@ -52,8 +52,25 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 HEADS = list(CONFIGURATIONS)
+CONFIGURATIONS["BertLMHeadModel"] = (
+    "BertConfig",
+    {
+        "vocab_size": 97,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "is_decoder": True,
+        "pad_token_id": 0,
+    },
+)
 # Seed and size of weights that make greedy answers long and varied.
-TALKATIVE = {"LlamaForCausalLM": (10, 0.5), "GPT2LMHeadModel": (7, 0.5), "T5ForConditionalGeneration": (1, 0.8)}
+TALKATIVE = {
+    "LlamaForCausalLM": (10, 0.5),
+    "GPT2LMHeadModel": (7, 0.5),
+    "T5ForConditionalGeneration": (1, 0.8),
+    "BertLMHeadModel": (0, 0.5),
+}
 
 
 @functools.cache

@@ -278,6 +278,47 @@ def test_training_after_generating(row: Row):
         assert a.grad is None or torch.equal(a.grad, b.grad)
 
 
+@pytest.mark.parametrize("row", [row for row in ONE_EACH if row.family in ("llama", "gpt2", "t5")], ids=str)
+def test_training_a_copy_that_generated_first(row: Row):
+    """A copy lays its weights out when it first runs, which may be in inference mode."""
+    model, given = copy.deepcopy(fresh(row)), inputs(row, right_mask())
+    model.generate(given["input_ids"][:1], max_new_tokens=3)
+    model(**given | labels(row, given)).loss.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert not torch.equal(logits(model, row), logits(fresh(row), row))
+
+
+@every_family
+def test_many_threads(row: Row):
+    """One model serves several threads: tables and layouts that are made on the way must not be seen half made."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    wanted, given = logits(pair(row).ours, row), inputs(row, right_mask())
+
+    def ask(model) -> Tensor:
+        with torch.no_grad():
+            return model(**given).logits
+
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            for found in pool.map(ask, [copy.deepcopy(pair(row).ours)] * 16):
+                assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("pad", [-1, 99, 5000, None])
+def test_padding_tokens_that_the_vocabulary_lacks(pad: int | None):
+    row = next(row for row in ONE_EACH if row.family == "llama")
+    model = fresh(row, pad_token_id=pad)
+    assert torch.equal(logits(model, row), logits(pair(row).ours, row))
+    assert type(model)(model.config).get_input_embeddings().weight.all()
+
+
+def test_a_fresh_model_in_another_dtype():
+    config = pair(ONE_EACH[2]).ours.config
+    for dtype in (torch.bfloat16, "bfloat16"):
+        assert type(pair(ONE_EACH[2]).ours).from_config(config, dtype=dtype).dtype == torch.bfloat16
+
+
 @every_family
 def test_every_attention_backend_by_name(row: Row):
     model = fresh(row)

@@ -190,10 +190,12 @@ class PreTrainedModel(nn.Module):
         return (model, report.as_dict()) if output_loading_info else model  # type: ignore[return-value]
 
     @classmethod
-    def from_config(cls, config: PreTrainedConfig, *, dtype: torch.dtype | None = None) -> Self:
-        """A fresh model, as `cls(config)`, in another dtype if asked."""
+    def from_config(cls, config: PreTrainedConfig, *, dtype: torch.dtype | str | None = None) -> Self:
+        """A fresh model, as `cls(config)`, in another dtype (or its name) if asked."""
+        from enfold.models.load import named_dtype
+
         model = cls(config)
-        return model if dtype is None else model.to(dtype)
+        return model if dtype is None else model.to(named_dtype(dtype))
 
     def save_pretrained(
         self,

@@ -10,6 +10,7 @@ from enfold.base.errors import NotBuiltError
 from enfold.models.activations import activation
 from enfold.models.base import dense
 from enfold.models.config import PreTrainedConfig
+from enfold.models.generative import GenerativeDecoder
 from enfold.models.losses import token_loss
 from enfold.models.outputs import LogitsOutput, PreTrainingOutput
 from enfold.models.stacks import SingleStack, States, finish, first_tokens
@@ -161,7 +162,7 @@ class BertForMaskedLM(_WithVocabulary, MaskedLM):
     """What stood behind a mask."""
 
 
-class BertLMHeadModel(_WithVocabulary, CausalLM):
+class BertLMHeadModel(GenerativeDecoder, _WithVocabulary, CausalLM):
     """BERT as a decoder (`is_decoder=True`)."""
 
 

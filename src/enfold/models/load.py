@@ -175,15 +175,8 @@ def target_dtype(asked: torch.dtype | str | None, config: PreTrainedConfig, chec
     Raises:
         ArgumentError: a name that is no floating dtype.
     """
-    if isinstance(asked, torch.dtype):
-        if not asked.is_floating_point:
-            raise ArgumentError(f"dtype={asked} is no floating dtype: weights take one, such as torch.bfloat16")
-        return asked
     if asked is not None and asked != "auto":
-        name = asked.removeprefix("torch.")
-        if name not in DTYPES:
-            raise ArgumentError(f"dtype={asked!r} is unknown; expected 'auto' or one of {', '.join(DTYPES)}")
-        return DTYPES[name]
+        return named_dtype(asked)
     named = config.get("dtype") or config.get("torch_dtype")
     if isinstance(named, torch.dtype):
         return named
@@ -193,6 +186,22 @@ def target_dtype(asked: torch.dtype | str | None, config: PreTrainedConfig, chec
         if checkpoint.dtype(name).is_floating_point:
             return checkpoint.dtype(name)
     return torch.float32
+
+
+def named_dtype(asked: torch.dtype | str) -> torch.dtype:
+    """A floating dtype, or the one of this name.
+
+    Raises:
+        ArgumentError: it is no floating dtype.
+    """
+    if isinstance(asked, torch.dtype):
+        if not asked.is_floating_point:
+            raise ArgumentError(f"dtype={asked} is no floating dtype: weights take one, such as torch.bfloat16")
+        return asked
+    name = asked.removeprefix("torch.")
+    if name not in DTYPES:
+        raise ArgumentError(f"dtype={asked!r} is unknown; expected 'auto' or one of {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def target_device(device: torch.device | str | int | None, device_map: Any) -> torch.device:

@@ -1,5 +1,6 @@
 """Linear maps that take the native kernel for few rows, and groups of them that run as one product."""
 
+import threading
 from collections.abc import Sequence
 from typing import TypeGuard
 
@@ -51,7 +52,7 @@ class Group:
     def join(self) -> None:
         """Lay the members' present weights behind each other; members that differ in kind stay apart."""
         members = [m for m in self.members() if untouched(m)]
-        self.weight, self.bias, self.copied = None, None, False
+        self.weight = self.bias = None
         if len(members) < len(self.names) or any(m.weight.is_meta for m in members):
             return
         if len({(m.weight.dtype, m.weight.device, m.bias is None) for m in members}) > 1:
@@ -86,7 +87,10 @@ class Group:
         if torch.is_grad_enabled():
             return None
         if self.copied:
-            self.join()
+            with _joining, torch.inference_mode(False):  # parameters outlive the mode that they are first run in
+                if self.copied:
+                    self.join()
+                    self.copied = False
         if not self.joined():
             return None
         assert self.weight is not None
@@ -98,6 +102,9 @@ class Group:
         if whole is None:
             return [member(x) for member in self.members()]
         return whole.split(self.widths, dim=-1)
+
+
+_joining = threading.Lock()
 
 
 def untouched(module: nn.Module | None) -> TypeGuard[Linear]:

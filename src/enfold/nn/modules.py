@@ -271,7 +271,8 @@ class Embed(nn.Module):
         self.spec = given
         self.tokens = nn.Embedding(given.vocab, width, device="meta")
         self.tokens.weight = nn.Parameter(torch.empty(given.vocab, width))
-        self.tokens.padding_idx = given.padding_id  # its row gets no gradient
+        if given.padding_id is not None and 0 <= given.padding_id < given.vocab:
+            self.tokens.padding_idx = given.padding_id  # its row gets no gradient
         self.positions = _table(given.positions, width)
         self.types = _table(given.types, width)
         self.norm = norm(given.norm, width)

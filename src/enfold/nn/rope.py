@@ -36,16 +36,17 @@ class RopeTable:
 
     def __init__(self, rope: Rope):
         self.rope = rope
-        self.cos = self.sin = torch.empty(0, rope.dim)
+        self.held = (torch.empty(0, rope.dim),) * 2
 
     def upto(self, end: int, *, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """Tables that cover positions below `end`: two [P ≥ end, dim] tensors."""
-        if self.cos.shape[0] < end or self.cos.dtype != dtype or self.cos.device != device:
+        held = self.held  # one read: other threads may be growing it
+        if held[0].shape[0] < end or held[0].dtype != dtype or held[0].device != device:
             rows = max(512, 1 << (end - 1).bit_length())
             angles = torch.arange(rows).float()[:, None] * frequencies(self.rope)[None, :]
             angles = torch.cat([angles, angles], dim=-1)
-            self.cos, self.sin = (angles.cos().to(device, dtype), angles.sin().to(device, dtype))
-        return self.cos, self.sin
+            self.held = held = (angles.cos().to(device, dtype), angles.sin().to(device, dtype))
+        return held
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
