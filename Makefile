@@ -43,11 +43,9 @@ docs: weights
 lines: $(VENV)/.installed
 	$(BIN)/python -m tools.lines
 
-# Rebuild the extensions in place after a change in native/.
+# Rebuild what changed in native/ and install it into .venv; Python files are read where they lie.
 native: $(VENV)/.installed
-	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
-	cmake --build build/dev
-	cmake --install build/dev --prefix src > /dev/null
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 wheel: $(VENV)/.installed
 	$(BIN)/python -m build --wheel --outdir dist

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -102,18 +103,15 @@ def test_a_wheel_works_in_another_folder(tmp_path):
     assert any(name.startswith("enfold/nn/_kernels") for name in names)
     assert "enfold/py.typed" in names
     assert not any(name.startswith(("tests/", "native/", "src/")) for name in names)
+    # Without site, so that an editable install doesn't stand in for the wheel.
     program = (
+        f"import sys; sys.path[:0] = {[str(tmp_path / 'site'), sysconfig.get_paths()['purelib']]}; "
         "import enfold, enfold.tokenizers._engine, torch; from enfold import BertConfig, BertModel; "
         "m = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, "
         "intermediate_size=8)); print(enfold.__file__, m(torch.tensor([[1, 2]])).last_hidden_state.shape)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-        timeout=300,
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "site") in done.stdout
