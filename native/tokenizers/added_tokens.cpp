@@ -17,9 +17,10 @@ AddedToken read_added_token(json::Value spec) {
 
 std::string dump_added_token(const AddedToken& token, Id id) {
   const auto flag = [](bool b) { return b ? "true" : "false"; };
-  return "{\"id\":" + std::to_string(id) + ",\"content\":" + json::quoted(token.content) + ",\"single_word\":" +
-         flag(token.single_word) + ",\"lstrip\":" + flag(token.lstrip) + ",\"rstrip\":" + flag(token.rstrip) +
-         ",\"normalized\":" + flag(token.normalized) + ",\"special\":" + flag(token.special) + "}";
+  return "{\"id\":" + std::to_string(id) + ",\"content\":" + json::quoted(token.content) +
+         ",\"single_word\":" + flag(token.single_word) + ",\"lstrip\":" + flag(token.lstrip) +
+         ",\"rstrip\":" + flag(token.rstrip) + ",\"normalized\":" + flag(token.normalized) +
+         ",\"special\":" + flag(token.special) + "}";
 }
 
 void Finder::add(std::string_view key, Id id) {

@@ -60,7 +60,8 @@ void Aligned::transform_range(std::size_t begin, std::size_t end, const std::vec
   }
   text.replace(begin, end - begin, made);
   const auto at = origin.begin() + static_cast<std::ptrdiff_t>(begin);
-  origin.insert(origin.erase(at, at + static_cast<std::ptrdiff_t>(end - begin)), made_origin.begin(), made_origin.end());
+  origin.insert(origin.erase(at, at + static_cast<std::ptrdiff_t>(end - begin)), made_origin.begin(),
+                made_origin.end());
 }
 
 void Aligned::prepend(std::string_view what) {
@@ -147,7 +148,8 @@ bool Aligned::source(std::size_t begin, std::size_t end, Span& out) const {
 Aligned Aligned::slice(std::size_t begin, std::size_t end) const {
   Aligned made;
   made.text.assign(text, begin, end - begin);
-  made.origin.assign(origin.begin() + static_cast<std::ptrdiff_t>(begin), origin.begin() + static_cast<std::ptrdiff_t>(end));
+  made.origin.assign(origin.begin() + static_cast<std::ptrdiff_t>(begin),
+                     origin.begin() + static_cast<std::ptrdiff_t>(end));
   source(begin, end, made.covers);
   return made;
 }

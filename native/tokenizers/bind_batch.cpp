@@ -46,14 +46,14 @@ void need_kept(const Rows& rows, bool kept, const char* what) {
   if (!kept && !rows.ids.empty()) throw Error(std::string("this batch was encoded without ") + what);
 }
 
-nb::object padded(const EncodedBatch& batch, std::size_t length, const std::string& side, Id pad_id, std::int32_t pad_type_id,
-                  const std::vector<std::string>& keys) {
+nb::object padded(const EncodedBatch& batch, std::size_t length, const std::string& side, Id pad_id,
+                  std::int32_t pad_type_id, const std::vector<std::string>& keys) {
   const Rows& rows = *batch.rows;
   const bool left = side_of(side, "side") == Side::left;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     if (rows.length(r) > length) {
-      throw Error("row " + std::to_string(r) + " has " + std::to_string(rows.length(r)) + " tokens and can't be padded to " +
-                  std::to_string(length) + "; truncate it or pad to more");
+      throw Error("row " + std::to_string(r) + " has " + std::to_string(rows.length(r)) +
+                  " tokens and can't be padded to " + std::to_string(length) + "; truncate it or pad to more");
     }
   }
   nb::dict out;
@@ -74,7 +74,9 @@ nb::object padded(const EncodedBatch& batch, std::size_t length, const std::stri
     else if (key == "token_type_ids") fill([&](std::size_t i) { return rows.type_ids[i]; }, pad_type_id);
     else if (key == "attention_mask") fill([&](std::size_t i) { return rows.attends(i); }, 0);
     else if (key == "special_tokens_mask") fill([&](std::size_t i) { return rows.special[i]; }, 1);
-    else throw Error("unknown key '" + key + "': expected input_ids, token_type_ids, attention_mask or special_tokens_mask");
+    else
+      throw Error("unknown key '" + key +
+                  "': expected input_ids, token_type_ids, attention_mask or special_tokens_mask");
     std::int64_t* data = matrix.release();
     const nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<std::int64_t*>(p); });
     out[nb::str(key.c_str())] = nb::cast(nb::ndarray<nb::numpy, std::int64_t>(data, {rows.size(), length}, owner));
@@ -99,7 +101,8 @@ EncodingView encoding(const EncodedBatch& batch, std::int64_t index) {
 
 void bind_batch(nb::module_& m) {
   using B = EncodedBatch;
-  nb::class_<B>(m, "EncodedBatch", "Encoded inputs as flat arrays; row r is [row_splits[r], row_splits[r + 1]) of each.")
+  nb::class_<B>(m, "EncodedBatch",
+                "Encoded inputs as flat arrays; row r is [row_splits[r], row_splits[r + 1]) of each.")
       .def("__len__", [](const B& b) { return b.rows->size(); })
       .def_prop_ro("row_splits", [](const B& b) { return view(b.rows, b.rows->splits); })
       .def_prop_ro("ids", [](const B& b) { return view(b.rows, b.rows->ids); })
@@ -107,25 +110,29 @@ void bind_batch(nb::module_& m) {
       .def_prop_ro("special_tokens_mask", [](const B& b) { return view(b.rows, b.rows->special); })
       .def_prop_ro("sequence_ids", [](const B& b) { return view(b.rows, b.rows->sequence); })
       .def_prop_ro("overflow_to_sample", [](const B& b) { return view(b.rows, b.rows->samples); })
-      .def_prop_ro("offsets", [](const B& b) {
-        need_kept(*b.rows, !b.rows->offsets.empty(), "offsets: pass offsets=True");
-        return view(b.rows, reinterpret_cast<const std::int32_t*>(b.rows->offsets.data()), {b.rows->offsets.size(), 2});
-      })
-      .def_prop_ro("word_ids", [](const B& b) {
-        need_kept(*b.rows, !b.rows->words.empty(), "word ids: pass words=True");
-        return view(b.rows, b.rows->words);
-      })
+      .def_prop_ro("offsets",
+                   [](const B& b) {
+                     need_kept(*b.rows, !b.rows->offsets.empty(), "offsets: pass offsets=True");
+                     return view(b.rows, reinterpret_cast<const std::int32_t*>(b.rows->offsets.data()),
+                                 {b.rows->offsets.size(), 2});
+                   })
+      .def_prop_ro("word_ids",
+                   [](const B& b) {
+                     need_kept(*b.rows, !b.rows->words.empty(), "word ids: pass words=True");
+                     return view(b.rows, b.rows->words);
+                   })
       .def("encoding", &encoding, "index"_a)
       .def("ids_lists", [](const B& b) { return nested_of(*b.rows, b.rows->ids); })
       .def("type_ids_lists", [](const B& b) { return nested_of(*b.rows, b.rows->type_ids); })
       .def("special_tokens_mask_lists", [](const B& b) { return nested_of(*b.rows, b.rows->special); })
-      .def("attention_mask_lists", [](const B& b) {
-        return nested(*b.rows, [&](std::size_t begin, std::size_t n) {
-          std::vector<std::int8_t> ones(n, 1);
-          for (std::size_t i = 0; i < n; ++i) ones[i] = b.rows->attends(begin + i);
-          return int_list(ones.data(), n);
-        });
-      })
+      .def("attention_mask_lists",
+           [](const B& b) {
+             return nested(*b.rows, [&](std::size_t begin, std::size_t n) {
+               std::vector<std::int8_t> ones(n, 1);
+               for (std::size_t i = 0; i < n; ++i) ones[i] = b.rows->attends(begin + i);
+               return int_list(ones.data(), n);
+             });
+           })
       .def("padded", &padded, "length"_a, nb::kw_only(), "side"_a = "right", "pad_id"_a = 0, "pad_type_id"_a = 0,
            "keys"_a = std::vector<std::string>{"input_ids", "attention_mask"});
 }

@@ -212,52 +212,65 @@ void bind_encoding(nb::module_& m) {
   nb::class_<E>(m, "Encoding", "The tokens of one input, with what each of them stands for.")
       .def("__init__", [](E* self) { new (self) E(merge({}, false)); })
       .def("__len__", &E::size)
-      .def("__repr__", [](const E& e) {
-        return "Encoding(num_tokens=" + std::to_string(e.size()) +
-               ", attributes=[ids, type_ids, tokens, offsets, attention_mask, special_tokens_mask, overflowing])";
-      })
+      .def("__repr__",
+           [](const E& e) {
+             return "Encoding(num_tokens=" + std::to_string(e.size()) +
+                    ", attributes=[ids, type_ids, tokens, offsets, attention_mask, special_tokens_mask, overflowing])";
+           })
       .def_prop_ro("ids", [](const E& e) { return int_slice(e.rows->ids, e); })
       .def_prop_ro("type_ids", [](const E& e) { return int_slice(e.rows->type_ids, e); })
       .def_prop_ro("special_tokens_mask", [](const E& e) { return int_slice(e.rows->special, e); })
-      .def_prop_ro("attention_mask", [](const E& e) {
-        return make_list(e.size(), [&](std::size_t i) { return integer(e.rows->attends(e.begin() + i)); });
-      })
-      .def_prop_ro("tokens", [](const E& e) {
-        return make_list(e.size(), [&](std::size_t i) { return token_text(*e.core, *e.rows, e.begin() + i); });
-      })
-      .def_prop_ro("offsets", [](const E& e) {
-        need(!e.rows->offsets.empty() || !e.size(), "offsets");
-        return make_list(e.size(), [&](std::size_t i) { return offset_tuple(e.rows->offsets[e.begin() + i]); });
-      })
+      .def_prop_ro("attention_mask",
+                   [](const E& e) {
+                     return make_list(e.size(), [&](std::size_t i) { return integer(e.rows->attends(e.begin() + i)); });
+                   })
+      .def_prop_ro("tokens",
+                   [](const E& e) {
+                     return make_list(e.size(),
+                                      [&](std::size_t i) { return token_text(*e.core, *e.rows, e.begin() + i); });
+                   })
+      .def_prop_ro("offsets",
+                   [](const E& e) {
+                     need(!e.rows->offsets.empty() || !e.size(), "offsets");
+                     return make_list(e.size(),
+                                      [&](std::size_t i) { return offset_tuple(e.rows->offsets[e.begin() + i]); });
+                   })
       .def_prop_ro("word_ids", &words_list)
       .def_prop_ro("words", &words_list)
-      .def_prop_ro("sequence_ids", [](const E& e) {
-        return make_list(e.size(), [&](std::size_t i) { return integer_or_none(e.rows->sequence[e.begin() + i]); });
-      })
-      .def_prop_ro("n_sequences", [](const E& e) {
-        return static_cast<int>(e.rows->inputs[e.row]);
-      })
-      .def_prop_ro("overflowing", [](const E& e) {
-        return make_list(e.end - e.row - 1, [&](std::size_t i) {
-          return nb::cast(E{e.rows, e.core, e.row + 1 + i, e.row + 2 + i});
-        });
-      })
+      .def_prop_ro("sequence_ids",
+                   [](const E& e) {
+                     return make_list(e.size(),
+                                      [&](std::size_t i) { return integer_or_none(e.rows->sequence[e.begin() + i]); });
+                   })
+      .def_prop_ro("n_sequences", [](const E& e) { return static_cast<int>(e.rows->inputs[e.row]); })
+      .def_prop_ro("overflowing",
+                   [](const E& e) {
+                     return make_list(e.end - e.row - 1, [&](std::size_t i) {
+                       return nb::cast(E{e.rows, e.core, e.row + 1 + i, e.row + 2 + i});
+                     });
+                   })
       .def("char_to_token", &char_to_token, "char_pos"_a, "sequence_index"_a = 0)
-      .def("char_to_word", [](const E& e, std::size_t position, std::size_t sequence) {
-        const auto token = char_to_token(e, position, sequence);
-        return token ? token_to_word(e, *token) : std::nullopt;
-      }, "char_pos"_a, "sequence_index"_a = 0)
+      .def(
+          "char_to_word",
+          [](const E& e, std::size_t position, std::size_t sequence) {
+            const auto token = char_to_token(e, position, sequence);
+            return token ? token_to_word(e, *token) : std::nullopt;
+          },
+          "char_pos"_a, "sequence_index"_a = 0)
       .def("token_to_chars", &token_to_chars, "token_index"_a)
       .def("token_to_word", &token_to_word, "token_index"_a)
       .def("token_to_sequence", &token_to_sequence, "token_index"_a)
       .def("word_to_tokens", &word_to_tokens, "word_index"_a, "sequence_index"_a = 0)
       .def("word_to_chars", &word_to_chars, "word_index"_a, "sequence_index"_a = 0)
-      .def("set_sequence_id", [](E& e, std::int8_t sequence) {
-        Rows rows = own_rows(e);
-        for (std::size_t i = 0; i < rows.length(0); ++i) rows.sequence[i] = sequence;
-        rows.inputs[0] = static_cast<std::int8_t>(std::max<int>(rows.inputs[0], sequence + 1));
-        assign(e, std::move(rows));
-      }, "sequence_id"_a)
+      .def(
+          "set_sequence_id",
+          [](E& e, std::int8_t sequence) {
+            Rows rows = own_rows(e);
+            for (std::size_t i = 0; i < rows.length(0); ++i) rows.sequence[i] = sequence;
+            rows.inputs[0] = static_cast<std::int8_t>(std::max<int>(rows.inputs[0], sequence + 1));
+            assign(e, std::move(rows));
+          },
+          "sequence_id"_a)
       .def("pad", &pad_encoding, "length"_a, "direction"_a = "right", "pad_id"_a = 0, "pad_type_id"_a = 0,
            "pad_token"_a = "[PAD]")
       .def("truncate", &truncate_encoding, "max_length"_a, "stride"_a = 0, "direction"_a = "right")

@@ -84,12 +84,14 @@ class Tokenizer {
   }
 
   // The rows of a call that follows the tokenizer's own truncation and padding.
-  std::shared_ptr<const Rows> rows(const Inputs& inputs, const Wanted& wanted, const std::shared_ptr<const Core>& by) const {
+  std::shared_ptr<const Rows> rows(const Inputs& inputs, const Wanted& wanted,
+                                   const std::shared_ptr<const Core>& by) const {
     const Core::Options now = options;
     const nb::gil_scoped_release released;
     Rows made = inputs.encode(*by, wanted, now.truncation ? &*now.truncation : nullptr);
     if (now.padding) {
-      made = pad(made, padded_length(made, *now.padding), *now.padding, by->plain_token(now.padding->id) == now.padding->token);
+      made = pad(made, padded_length(made, *now.padding), *now.padding,
+                 by->plain_token(now.padding->id) == now.padding->token);
     }
     return std::make_shared<const Rows>(std::move(made));
   }
@@ -129,7 +131,8 @@ class Tokenizer {
     inputs.add_all(batch, is_pretokenized);
     EncodedBatch made{nullptr, core};
     const nb::gil_scoped_release released;
-    made.rows = std::make_shared<const Rows>(inputs.encode(*made.core, {offsets, words, add_special_tokens}, cut ? &*cut : nullptr));
+    made.rows = std::make_shared<const Rows>(
+        inputs.encode(*made.core, {offsets, words, add_special_tokens}, cut ? &*cut : nullptr));
     return made;
   }
 
@@ -170,7 +173,8 @@ class Tokenizer {
     std::vector<Id> checked;
     checked.reserve(ids.size());
     for (const std::int64_t id : ids) {
-      if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error(("a token id should lie between 0 and 2^32 - 1, got " + std::to_string(id)).c_str());
+      if (id < 0 || id > 0xFFFFFFFFll)
+        throw nb::value_error(("a token id should lie between 0 and 2^32 - 1, got " + std::to_string(id)).c_str());
       checked.push_back(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
     }
     return core->decode(checked.data(), checked.size(), skip_special_tokens);
@@ -238,41 +242,56 @@ std::string read_file(const std::string& path) {
 void bind_added_token(nb::module_& m) {
   using T = PyAddedToken;
   nb::class_<T>(m, "AddedToken", "A token put on top of a model's vocabulary, and how it is looked for.")
-      .def("__init__", [](T* self, const std::string& content, bool single_word, bool lstrip, bool rstrip,
-                          std::optional<bool> normalized, bool special) {
-        new (self) T{{content, single_word, lstrip, rstrip, true, special}, normalized};
-      }, "content"_a = "", "single_word"_a = false, "lstrip"_a = false, "rstrip"_a = false, "normalized"_a = nb::none(),
-         "special"_a = false)
-      .def_prop_rw("content", [](const T& t) { return t.token.content; }, [](T& t, const std::string& v) { t.token.content = v; })
-      .def_prop_rw("single_word", [](const T& t) { return t.token.single_word; }, [](T& t, bool v) { t.token.single_word = v; })
-      .def_prop_rw("lstrip", [](const T& t) { return t.token.lstrip; }, [](T& t, bool v) { t.token.lstrip = v; })
-      .def_prop_rw("rstrip", [](const T& t) { return t.token.rstrip; }, [](T& t, bool v) { t.token.rstrip = v; })
-      .def_prop_rw("special", [](const T& t) { return t.token.special; }, [](T& t, bool v) { t.token.special = v; })
-      .def_prop_rw("normalized", [](const T& t) { return t.resolved().normalized; }, [](T& t, bool v) { t.normalized = v; })
+      .def(
+          "__init__",
+          [](T* self, const std::string& content, bool single_word, bool lstrip, bool rstrip,
+             std::optional<bool> normalized,
+             bool special) { new (self) T{{content, single_word, lstrip, rstrip, true, special}, normalized}; },
+          "content"_a = "", "single_word"_a = false, "lstrip"_a = false, "rstrip"_a = false,
+          "normalized"_a = nb::none(), "special"_a = false)
+      .def_prop_rw(
+          "content", [](const T& t) { return t.token.content; },
+          [](T& t, const std::string& v) { t.token.content = v; })
+      .def_prop_rw(
+          "single_word", [](const T& t) { return t.token.single_word; }, [](T& t, bool v) { t.token.single_word = v; })
+      .def_prop_rw(
+          "lstrip", [](const T& t) { return t.token.lstrip; }, [](T& t, bool v) { t.token.lstrip = v; })
+      .def_prop_rw(
+          "rstrip", [](const T& t) { return t.token.rstrip; }, [](T& t, bool v) { t.token.rstrip = v; })
+      .def_prop_rw(
+          "special", [](const T& t) { return t.token.special; }, [](T& t, bool v) { t.token.special = v; })
+      .def_prop_rw(
+          "normalized", [](const T& t) { return t.resolved().normalized; }, [](T& t, bool v) { t.normalized = v; })
       .def("__str__", [](const T& t) { return t.token.content; })
       .def("__repr__", &repr)
-      .def("__eq__", [](const T& t, nb::handle other) {
-        T o;
-        return nb::try_cast(other, o) && t.resolved() == o.resolved();
-      })
+      .def("__eq__",
+           [](const T& t, nb::handle other) {
+             T o;
+             return nb::try_cast(other, o) && t.resolved() == o.resolved();
+           })
       .def("__hash__", [](const T& t) { return nb::hash(nb::str(t.token.content.c_str(), t.token.content.size())); })
-      .def("__getstate__", [](const T& t) {
-        return nb::make_tuple(t.token.content, t.token.single_word, t.token.lstrip, t.token.rstrip, t.normalized, t.token.special);
-      })
+      .def("__getstate__",
+           [](const T& t) {
+             return nb::make_tuple(t.token.content, t.token.single_word, t.token.lstrip, t.token.rstrip, t.normalized,
+                                   t.token.special);
+           })
       .def("__setstate__", [](T& t, const nb::tuple& state) {
-        new (&t) T{{nb::cast<std::string>(state[0]), nb::cast<bool>(state[1]), nb::cast<bool>(state[2]), nb::cast<bool>(state[3]),
-                    true, nb::cast<bool>(state[5])},
+        new (&t) T{{nb::cast<std::string>(state[0]), nb::cast<bool>(state[1]), nb::cast<bool>(state[2]),
+                    nb::cast<bool>(state[3]), true, nb::cast<bool>(state[5])},
                    nb::cast<std::optional<bool>>(state[4])};
       });
 }
 
 void bind_stream(nb::module_& m) {
   nb::class_<DecodeStream>(m, "DecodeStream", "Decodes ids as they come, whole characters at a time.")
-      .def("step", [](DecodeStream& s, std::int64_t id) -> nb::object {
-        if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error("a token id should lie between 0 and 2^32 - 1");
-        const auto text = s.step(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
-        return text ? text_object(*text) : nb::none();
-      }, "id"_a);
+      .def(
+          "step",
+          [](DecodeStream& s, std::int64_t id) -> nb::object {
+            if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error("a token id should lie between 0 and 2^32 - 1");
+            const auto text = s.step(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
+            return text ? text_object(*text) : nb::none();
+          },
+          "id"_a);
 }
 
 }  // namespace
@@ -282,78 +301,120 @@ void bind_tokenizer(nb::module_& m) {
   bind_added_token(m);
   bind_stream(m);
   nb::class_<T>(m, "Tokenizer", "Text to ids and back, as a tokenizer.json says.")
-      .def_static("from_str", [](const std::string& json) { return T::from_source(json); }, "json"_a)
-      .def_static("from_buffer", [](const nb::bytes& buffer) { return T::from_source({buffer.c_str(), buffer.size()}); }, "buffer"_a)
-      .def_static("from_file", [](nb::handle path) {
-        const nb::object name = nb::steal(PyOS_FSPath(path.ptr()));
-        if (!name.is_valid()) throw nb::python_error();
-        return T::from_source(read_file(nb::cast<std::string>(name)));
-      }, "path"_a)
+      .def_static(
+          "from_str", [](const std::string& json) { return T::from_source(json); }, "json"_a)
+      .def_static(
+          "from_buffer", [](const nb::bytes& buffer) { return T::from_source({buffer.c_str(), buffer.size()}); },
+          "buffer"_a)
+      .def_static(
+          "from_file",
+          [](nb::handle path) {
+            const nb::object name = nb::steal(PyOS_FSPath(path.ptr()));
+            if (!name.is_valid()) throw nb::python_error();
+            return T::from_source(read_file(nb::cast<std::string>(name)));
+          },
+          "path"_a)
       .def("to_str", &json_of, "pretty"_a = false)
-      .def("save", [](const T& t, nb::handle path, bool pretty) {
-        const nb::object file = nb::module_::import_("builtins").attr("open")(path, "w", "encoding"_a = "utf-8");
-        file.attr("write")(json_of(t, pretty));
-        file.attr("close")();
-      }, "path"_a, "pretty"_a = true)
-      .def("__getstate__", [](const T& t) {
-        const std::string json = t.dump();
-        return nb::bytes(json.data(), json.size());
-      })
-      .def("__setstate__", [](T& t, const nb::bytes& state) { new (&t) T(T::from_source({state.c_str(), state.size()})); })
+      .def(
+          "save",
+          [](const T& t, nb::handle path, bool pretty) {
+            const nb::object file = nb::module_::import_("builtins").attr("open")(path, "w", "encoding"_a = "utf-8");
+            file.attr("write")(json_of(t, pretty));
+            file.attr("close")();
+          },
+          "path"_a, "pretty"_a = true)
+      .def("__getstate__",
+           [](const T& t) {
+             const std::string json = t.dump();
+             return nb::bytes(json.data(), json.size());
+           })
+      .def("__setstate__",
+           [](T& t, const nb::bytes& state) { new (&t) T(T::from_source({state.c_str(), state.size()})); })
       .def("__copy__", [](const T& t) { return t; })
-      .def("__deepcopy__", [](const T& t, nb::handle) { return t; }, "memo"_a)
-      .def("encode", &T::encode, "sequence"_a, "pair"_a = nb::none(), "is_pretokenized"_a = false, "add_special_tokens"_a = true)
+      .def(
+          "__deepcopy__", [](const T& t, nb::handle) { return t; }, "memo"_a)
+      .def("encode", &T::encode, "sequence"_a, "pair"_a = nb::none(), "is_pretokenized"_a = false,
+           "add_special_tokens"_a = true)
       .def("encode_batch", &T::encode_batch, "input"_a, "is_pretokenized"_a = false, "add_special_tokens"_a = true)
       .def("encode_batch_fast", &T::encode_batch, "input"_a, "is_pretokenized"_a = false, "add_special_tokens"_a = true)
       .def("encode_arrays", &T::encode_arrays, "inputs"_a, nb::kw_only(), "add_special_tokens"_a = true,
            "is_pretokenized"_a = false, "truncation"_a = nb::none(), "offsets"_a = false, "words"_a = false)
       .def("encode_ids", &T::encode_ids, "text"_a, "add_special_tokens"_a = true)
-      .def("decode", [](const T& t, const std::vector<std::int64_t>& ids, bool skip) { return text_object(t.decode(ids, skip)); },
-           "ids"_a, "skip_special_tokens"_a = true)
-      .def("decode_batch", [](const T& t, const std::vector<std::vector<std::int64_t>>& sequences, bool skip) {
-        nb::list out;
-        for (const auto& ids : sequences) out.append(text_object(t.decode(ids, skip)));
-        return out;
-      }, "sequences"_a, "skip_special_tokens"_a = true)
-      .def("decode_stream", [](const T& t, bool skip) { return DecodeStream(t.core, skip); }, "skip_special_tokens"_a = true)
-      .def("token_to_id", [](const T& t, std::string_view token) -> std::optional<Id> {
-        const Id id = t.core->find(token);
-        return id == kNoId ? std::nullopt : std::optional<Id>(id);
-      }, "token"_a)
-      .def("id_to_token", [](const T& t, std::int64_t id) -> nb::object {
-        if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error("a token id should lie between 0 and 2^32 - 1");
-        const std::string_view token = t.core->token(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
-        return token.data() ? text_object(token) : nb::none();
-      }, "id"_a)
+      .def(
+          "decode",
+          [](const T& t, const std::vector<std::int64_t>& ids, bool skip) { return text_object(t.decode(ids, skip)); },
+          "ids"_a, "skip_special_tokens"_a = true)
+      .def(
+          "decode_batch",
+          [](const T& t, const std::vector<std::vector<std::int64_t>>& sequences, bool skip) {
+            nb::list out;
+            for (const auto& ids : sequences) out.append(text_object(t.decode(ids, skip)));
+            return out;
+          },
+          "sequences"_a, "skip_special_tokens"_a = true)
+      .def(
+          "decode_stream", [](const T& t, bool skip) { return DecodeStream(t.core, skip); },
+          "skip_special_tokens"_a = true)
+      .def(
+          "token_to_id",
+          [](const T& t, std::string_view token) -> std::optional<Id> {
+            const Id id = t.core->find(token);
+            return id == kNoId ? std::nullopt : std::optional<Id>(id);
+          },
+          "token"_a)
+      .def(
+          "id_to_token",
+          [](const T& t, std::int64_t id) -> nb::object {
+            if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error("a token id should lie between 0 and 2^32 - 1");
+            const std::string_view token = t.core->token(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
+            return token.data() ? text_object(token) : nb::none();
+          },
+          "id"_a)
       .def("get_vocab", &vocab_dict, "with_added_tokens"_a = true)
-      .def("get_vocab_size", [](const T& t, bool with_added) { return t.core->size(with_added); }, "with_added_tokens"_a = true)
-      .def("get_added_tokens_decoder", [](const T& t) {
-        std::vector<Id> ids;
-        for (const auto& [id, token] : t.core->added().tokens()) ids.push_back(id);
-        std::sort(ids.begin(), ids.end());
-        nb::dict out;
-        for (const Id id : ids) out[nb::cast(id)] = nb::cast(wrapped(*t.core->added().by_id(id)));
-        return out;
-      })
-      .def("add_tokens", [](T& t, nb::handle tokens) { return t.add(tokens, false); }, "tokens"_a)
-      .def("add_special_tokens", [](T& t, nb::handle tokens) { return t.add(tokens, true); }, "tokens"_a)
-      .def("num_special_tokens_to_add", [](const T& t, bool is_pair) { return t.core->added_by_template(is_pair); }, "is_pair"_a)
-      .def("enable_truncation", [](T& t, std::size_t max_length, std::size_t stride, const std::string& strategy, const std::string& direction) {
-        const Truncation made{max_length, stride, strategy_of(strategy), side_of(direction, "direction")};
-        t.options.truncation = made;
-      }, "max_length"_a, "stride"_a = 0, "strategy"_a = "longest_first", "direction"_a = "right")
+      .def(
+          "get_vocab_size", [](const T& t, bool with_added) { return t.core->size(with_added); },
+          "with_added_tokens"_a = true)
+      .def("get_added_tokens_decoder",
+           [](const T& t) {
+             std::vector<Id> ids;
+             for (const auto& [id, token] : t.core->added().tokens()) ids.push_back(id);
+             std::sort(ids.begin(), ids.end());
+             nb::dict out;
+             for (const Id id : ids) out[nb::cast(id)] = nb::cast(wrapped(*t.core->added().by_id(id)));
+             return out;
+           })
+      .def(
+          "add_tokens", [](T& t, nb::handle tokens) { return t.add(tokens, false); }, "tokens"_a)
+      .def(
+          "add_special_tokens", [](T& t, nb::handle tokens) { return t.add(tokens, true); }, "tokens"_a)
+      .def(
+          "num_special_tokens_to_add", [](const T& t, bool is_pair) { return t.core->added_by_template(is_pair); },
+          "is_pair"_a)
+      .def(
+          "enable_truncation",
+          [](T& t, std::size_t max_length, std::size_t stride, const std::string& strategy,
+             const std::string& direction) {
+            const Truncation made{max_length, stride, strategy_of(strategy), side_of(direction, "direction")};
+            t.options.truncation = made;
+          },
+          "max_length"_a, "stride"_a = 0, "strategy"_a = "longest_first", "direction"_a = "right")
       .def("no_truncation", [](T& t) { t.options.truncation.reset(); })
       .def_prop_ro("truncation", &T::truncation)
-      .def("enable_padding", [](T& t, const std::string& direction, Id pad_id, std::int32_t pad_type_id, const std::string& pad_token,
-                                std::optional<std::size_t> length, std::optional<std::size_t> multiple) {
-        t.options.padding = Padding{length.has_value(), length.value_or(0), multiple.value_or(0), side_of(direction, "direction"),
-                                    pad_id, pad_type_id, pad_token};
-      }, "direction"_a = "right", "pad_id"_a = 0, "pad_type_id"_a = 0, "pad_token"_a = "[PAD]", "length"_a = nb::none(),
-         "pad_to_multiple_of"_a = nb::none())
+      .def(
+          "enable_padding",
+          [](T& t, const std::string& direction, Id pad_id, std::int32_t pad_type_id, const std::string& pad_token,
+             std::optional<std::size_t> length, std::optional<std::size_t> multiple) {
+            t.options.padding = Padding{
+                length.has_value(), length.value_or(0), multiple.value_or(0), side_of(direction, "direction"), pad_id,
+                pad_type_id,        pad_token};
+          },
+          "direction"_a = "right", "pad_id"_a = 0, "pad_type_id"_a = 0, "pad_token"_a = "[PAD]",
+          "length"_a = nb::none(), "pad_to_multiple_of"_a = nb::none())
       .def("no_padding", [](T& t) { t.options.padding.reset(); })
       .def_prop_ro("padding", &T::padding)
-      .def_prop_rw("encode_special_tokens", [](const T& t) { return t.core->splits_special(); },
-                   [](T& t, bool value) { t.core = t.core->splitting_special(value); })
+      .def_prop_rw(
+          "encode_special_tokens", [](const T& t) { return t.core->splits_special(); },
+          [](T& t, bool value) { t.core = t.core->splitting_special(value); })
       .def_prop_ro("_has_plan", [](const T& t) { return t.core->plan_runs(); })
       .def("_without_plan", [](const T& t) {
         T made = t;

@@ -143,14 +143,14 @@ void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {
       out.push_back({id, size});
       continue;
     }
-    if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char c) {
-          return (*bytes_)[static_cast<unsigned char>(c)] != kNoId;
-        })) {
+    if (byte_fallback_ && std::all_of(text.begin(), text.end(),
+                                      [&](char c) { return (*bytes_)[static_cast<unsigned char>(c)] != kNoId; })) {
       for (const char c : text) out.push_back({(*bytes_)[static_cast<unsigned char>(c)], 1});
       continue;
     }
     if (!unk_token_) continue;
-    if (!unk_) throw Error("a character is unknown, and the unknown token '" + *unk_token_ + "' is not in the vocabulary");
+    if (!unk_)
+      throw Error("a character is unknown, and the unknown token '" + *unk_token_ + "' is not in the vocabulary");
     if (unknown && fuse_unk_) {
       unknown->size += size;
     } else {
@@ -212,7 +212,8 @@ void Bpe::merge_long(std::vector<Symbol>& symbols) const {
   for (std::int32_t i = 0; i < n; ++i) {
     links[static_cast<std::size_t>(i)] = {i - 1, i + 1 < n ? i + 1 : -1};
     if (i + 1 >= n) break;
-    if (const Merge* found = find(symbols[static_cast<std::size_t>(i)].id, symbols[static_cast<std::size_t>(i) + 1].id)) {
+    if (const Merge* found =
+            find(symbols[static_cast<std::size_t>(i)].id, symbols[static_cast<std::size_t>(i) + 1].id)) {
       heap.push_back({found->rank, static_cast<std::uint32_t>(i), found->id});
     }
   }
@@ -250,7 +251,8 @@ void Bpe::merge_long(std::vector<Symbol>& symbols) const {
     symbols[i].size += symbols[right].size;
     symbols[right].size = 0;
     links[i].next = links[right].next;
-    if (links[right].next >= 0) links[static_cast<std::size_t>(links[right].next)].previous = static_cast<std::int32_t>(i);
+    if (links[right].next >= 0)
+      links[static_cast<std::size_t>(links[right].next)].previous = static_cast<std::int32_t>(i);
     if (links[i].previous >= 0) push(links[i].previous);
     if (links[i].next >= 0) push(static_cast<std::int32_t>(i));
   }
@@ -284,7 +286,8 @@ std::string Bpe::dump() const {
   std::string out = std::string("{\"type\":\"BPE\",\"dropout\":") + dropout + ",\"unk_token\":" + text(unk_token_) +
                     ",\"continuing_subword_prefix\":" + text(prefix_) + ",\"end_of_word_suffix\":" + text(suffix_) +
                     ",\"fuse_unk\":" + flag(fuse_unk_) + ",\"byte_fallback\":" + flag(byte_fallback_) +
-                    ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" + dump_vocabulary(vocab) + ",\"merges\":[";
+                    ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" + dump_vocabulary(vocab) +
+                    ",\"merges\":[";
   std::vector<const Merge*> ordered;
   for (const Merge& merge : merges_) {
     if (merge.rank != kNever) ordered.push_back(&merge);

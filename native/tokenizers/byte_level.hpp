@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-// The byte ⇄ printable character mapping of byte-level vocabularies (GPT-2): printable Latin-1 bytes stand for themselves,
-// the other 68 are moved to U+0100 and up, in order.
+// The byte ⇄ printable character mapping of byte-level vocabularies (GPT-2): printable Latin-1 bytes stand for
+// themselves, the other 68 are moved to U+0100 and up, in order.
 namespace enfold::tok::byte_level {
 
 struct Table {

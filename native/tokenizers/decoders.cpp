@@ -55,9 +55,18 @@ struct WordPieceDecoder final : Decoder {
         else token.insert(0, 1, ' ');
       }
       if (!cleanup) continue;
-      for (const auto& [from, to] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
-               {" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
-               {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}}) {
+      for (const auto& [from, to] :
+           std::initializer_list<std::pair<std::string_view, std::string_view>>{{" .", "."},
+                                                                                {" ?", "?"},
+                                                                                {" !", "!"},
+                                                                                {" ,", ","},
+                                                                                {" ' ", "'"},
+                                                                                {" n't", "n't"},
+                                                                                {" 'm", "'m"},
+                                                                                {" do not", " don't"},
+                                                                                {" 's", "'s"},
+                                                                                {" 've", "'ve"},
+                                                                                {" 're", "'re"}}) {
         replace_all(token, from, to);
       }
     }
@@ -96,8 +105,10 @@ struct StripDecoder final : Decoder {
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
       std::size_t begin = 0, end = token.size();
-      for (std::size_t k = 0; k < start && std::string_view(token).substr(begin).starts_with(content); ++k) begin += content.size();
-      for (std::size_t k = 0; k < stop && std::string_view(token).substr(0, end).ends_with(content); ++k) end -= content.size();
+      for (std::size_t k = 0; k < start && std::string_view(token).substr(begin).starts_with(content); ++k)
+        begin += content.size();
+      for (std::size_t k = 0; k < stop && std::string_view(token).substr(0, end).ends_with(content); ++k)
+        end -= content.size();
       // Left and right may claim the same characters.
       token = end > begin ? token.substr(begin, end - begin) : std::string();
     }
@@ -188,7 +199,8 @@ std::unique_ptr<Decoder> read_decoder(json::Value spec) {
   if (type == "Strip") {
     auto made = std::make_unique<StripDecoder>();
     made->content = spec.text("content", "decoder");
-    if (unicode::count(made->content) != 1) throw Error("decoder.content should be one character, got '" + made->content + "'");
+    if (unicode::count(made->content) != 1)
+      throw Error("decoder.content should be one character, got '" + made->content + "'");
     const auto count = [&](const char* key) {
       const std::int64_t n = spec.need(key, "decoder").integer(key);
       if (n < 0) throw Error(std::string("decoder.") + key + " should not be negative");

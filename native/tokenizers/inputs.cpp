@@ -16,7 +16,8 @@ bool threads_allowed() {
   const char* setting = std::getenv("TOKENIZERS_PARALLELISM");
   if (!setting) return true;
   const std::string_view value = setting;
-  return !(value == "false" || value == "0" || value == "off" || value == "no" || value == "n" || value == "f" || value.empty());
+  return !(value == "false" || value == "0" || value == "off" || value == "no" || value == "n" || value == "f" ||
+           value.empty());
 }
 
 template <typename Unit>
@@ -141,7 +142,8 @@ void Inputs::encode_range(const Core& core, const Wanted& wanted, const Truncati
       for (std::size_t w = 0; w < part.count; ++w) words[k].push_back(texts_[part.first + w].utf8(buffer));
       inputs[k].words = &words[k];
     }
-    core.encode(inputs[0], item.pair ? &inputs[1] : nullptr, static_cast<std::int32_t>(i), wanted, truncation, *scratch, out);
+    core.encode(inputs[0], item.pair ? &inputs[1] : nullptr, static_cast<std::int32_t>(i), wanted, truncation, *scratch,
+                out);
   }
 }
 

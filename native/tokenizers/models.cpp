@@ -24,7 +24,9 @@ namespace {
 
 void read_vocabulary(json::Value tokens, Vocabulary& vocab) {
   vocab.reserve(tokens.size(), tokens.size() * 8);
-  tokens.each_member("model.vocab", [&](std::string_view token, json::Value id) { vocab.add(token, id.integer("an id in model.vocab")); });
+  tokens.each_member("model.vocab", [&](std::string_view token, json::Value id) {
+    vocab.add(token, id.integer("an id in model.vocab"));
+  });
 }
 
 }  // namespace
@@ -89,7 +91,8 @@ std::string dump_vocabulary(const Vocabulary& vocab) {
 std::string WordPiece::dump() const {
   return "{\"type\":\"WordPiece\",\"unk_token\":" + json::quoted(unk_token_) +
          ",\"continuing_subword_prefix\":" + json::quoted(prefix_) +
-         ",\"max_input_chars_per_word\":" + std::to_string(max_characters_) + ",\"vocab\":" + dump_vocabulary(vocab) + "}";
+         ",\"max_input_chars_per_word\":" + std::to_string(max_characters_) + ",\"vocab\":" + dump_vocabulary(vocab) +
+         "}";
 }
 
 }  // namespace enfold::tok

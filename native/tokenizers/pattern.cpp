@@ -30,7 +30,8 @@ std::vector<Cut> Pattern::find(std::string_view text) const {
   std::vector<Cut> cuts;
   if (style_) {
     scan(*style_, text.data(), text.data() + text.size(), [&](const char* begin, const char* end) {
-      cuts.push_back({static_cast<std::uint32_t>(begin - text.data()), static_cast<std::uint32_t>(end - text.data()), true});
+      cuts.push_back(
+          {static_cast<std::uint32_t>(begin - text.data()), static_cast<std::uint32_t>(end - text.data()), true});
     });
     return cuts;
   }

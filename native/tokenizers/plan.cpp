@@ -45,8 +45,8 @@ void keep(WordCache::Slot& slot, const WordCache::Key& key, std::size_t bytes, s
 
 // ---- byte-level BPE
 
-// Boundaries between two characters that no token of the vocabulary spans. The merges of a word never reach over one, so a
-// long word (a sentence, in scripts without spaces) may be cut there and its parts looked up in the cache.
+// Boundaries between two characters that no token of the vocabulary spans. The merges of a word never reach over one,
+// so a long word (a sentence, in scripts without spaces) may be cut there and its parts looked up in the cache.
 class Boundaries {
  public:
   explicit Boundaries(const Vocabulary& vocab) : pairs_(kBits / 64), partial_(256 * 256 / 64) {
@@ -60,7 +60,8 @@ class Boundaries {
         while (left > 0 && unicode::is_continuation(bytes[left]) && i - left < 4) --left;
         const auto lead = static_cast<unsigned char>(bytes[left]);
         const std::size_t right = unicode::length(static_cast<unsigned char>(bytes[i]));
-        const bool whole = !unicode::is_continuation(bytes[left]) && unicode::length(lead) == i - left && i + right <= bytes.size();
+        const bool whole =
+            !unicode::is_continuation(bytes[left]) && unicode::length(lead) == i - left && i + right <= bytes.size();
         if (whole) set(pairs_, place(bytes.data() + left, i - left, bytes.data() + i, right));
         else set(partial_, coarse(bytes[i - 1], bytes[i]));
       }
@@ -223,7 +224,8 @@ class ByteLevelPlan final : public Plan {
   Id find_whole(const char* p, std::size_t n, Scratch& scratch) const {
     if (n > longest_) return kNoId;  // a byte takes at least one byte of the token's spelling
     scratch.word.clear();
-    for (std::size_t i = 0; i < n; ++i) unicode::append(scratch.word, byte_level::kTable.character[static_cast<unsigned char>(p[i])]);
+    for (std::size_t i = 0; i < n; ++i)
+      unicode::append(scratch.word, byte_level::kTable.character[static_cast<unsigned char>(p[i])]);
     return model_.vocab.find(scratch.word);
   }
 

@@ -32,13 +32,19 @@ PostProcessor::Special read_named(json::Value value, const char* what) {
 
 void read_template(json::Value spec, PostProcessor& out) {
   std::unordered_map<std::string, PostProcessor::Special> specials;
-  spec.need("special_tokens", "post_processor").each_member("post_processor.special_tokens", [&](std::string_view key, json::Value value) {
-    PostProcessor::Special made;
-    value.need("ids", "a special token").each_item("special_tokens.ids", [&](json::Value id) { made.ids.push_back(read_id(id, "special_tokens.ids")); });
-    value.need("tokens", "a special token").each_item("special_tokens.tokens", [&](json::Value t) { made.tokens.emplace_back(t.string("special_tokens.tokens")); });
-    if (made.ids.size() != made.tokens.size()) throw Error("a special token of the template needs as many ids as tokens");
-    specials[std::string(key)] = std::move(made);
-  });
+  spec.need("special_tokens", "post_processor")
+      .each_member("post_processor.special_tokens", [&](std::string_view key, json::Value value) {
+        PostProcessor::Special made;
+        value.need("ids", "a special token").each_item("special_tokens.ids", [&](json::Value id) {
+          made.ids.push_back(read_id(id, "special_tokens.ids"));
+        });
+        value.need("tokens", "a special token").each_item("special_tokens.tokens", [&](json::Value t) {
+          made.tokens.emplace_back(t.string("special_tokens.tokens"));
+        });
+        if (made.ids.size() != made.tokens.size())
+          throw Error("a special token of the template needs as many ids as tokens");
+        specials[std::string(key)] = std::move(made);
+      });
   const auto read_parts = [&](const char* key, std::vector<Part>& parts) {
     spec.need(key, "post_processor").each_item(key, [&](json::Value item) {
       if (const auto piece = item["Sequence"]; !piece.is_null()) {
@@ -50,7 +56,8 @@ void read_template(json::Value spec, PostProcessor& out) {
       const auto piece = item.need("SpecialToken", "a part of the template");
       const std::string id = piece.text("id", "a template's special token");
       const auto at = specials.find(id);
-      if (at == specials.end()) throw Error("the template uses the special token '" + id + "', which it does not define");
+      if (at == specials.end())
+        throw Error("the template uses the special token '" + id + "', which it does not define");
       parts.push_back({-1, read_id(piece.need("type_id", "a template's special token"), "type_id"), at->second});
     });
   };
@@ -70,7 +77,9 @@ void read_into(json::Value spec, PostProcessor& out, int depth) {
     out.has_template = true;
   };
   if (type == "Sequence") {
-    spec.need("processors", "post_processor").each_item("post_processor.processors", [&](json::Value item) { read_into(item, out, depth + 1); });
+    spec.need("processors", "post_processor").each_item("post_processor.processors", [&](json::Value item) {
+      read_into(item, out, depth + 1);
+    });
   } else if (type == "ByteLevel") {
     if (spec.flag("trim_offsets", true, "post_processor.trim_offsets")) {
       out.trimming.push_back(spec.flag("add_prefix_space", true, "post_processor.add_prefix_space"));

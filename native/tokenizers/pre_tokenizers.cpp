@@ -32,7 +32,8 @@ Behavior read_behavior(json::Value value, const char* what) {
   if (name == "MergedWithPrevious" || name == "merged_with_previous") return Behavior::merged_with_previous;
   if (name == "MergedWithNext" || name == "merged_with_next") return Behavior::merged_with_next;
   if (name == "Contiguous" || name == "contiguous") return Behavior::contiguous;
-  throw Error(std::string(what) + " should be Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, got '" +
+  throw Error(std::string(what) +
+              " should be Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, got '" +
               std::string(name) + "'");
 }
 
@@ -99,7 +100,8 @@ struct Metaspace final : PreTokenizer {
 
 char32_t one_character(json::Value spec, const char* key, const char* what) {
   const std::string text = spec.text(key, what);
-  if (unicode::count(text) != 1) throw Error(std::string(what) + "." + key + " should be one character, got '" + text + "'");
+  if (unicode::count(text) != 1)
+    throw Error(std::string(what) + "." + key + " should be one character, got '" + text + "'");
   return unicode::decode(text.data());
 }
 
@@ -109,7 +111,8 @@ std::unique_ptr<PreTokenizer> read_metaspace(json::Value spec) {
   made->split = spec.flag("split", true, "pre_tokenizer.split");
   const auto scheme = spec["prepend_scheme"];
   const bool add = spec.flag("add_prefix_space", true, "pre_tokenizer.add_prefix_space");
-  const std::string_view name = scheme.is_null() ? (add ? "always" : "never") : scheme.string("pre_tokenizer.prepend_scheme");
+  const std::string_view name =
+      scheme.is_null() ? (add ? "always" : "never") : scheme.string("pre_tokenizer.prepend_scheme");
   if (name == "always") made->scheme = Scheme::always;
   else if (name == "first") made->scheme = Scheme::first;
   else if (name == "never") made->scheme = Scheme::never;
@@ -170,7 +173,8 @@ void ByteLevelPreTokenizer::apply(std::vector<Aligned>& pieces) const {
     std::vector<unicode::Change> changes;
     changes.reserve(piece.text.size());
     for (const char byte : piece.text) {
-      changes.push_back({byte_level::kTable.character[static_cast<unsigned char>(byte)], unicode::is_continuation(byte)});
+      changes.push_back(
+          {byte_level::kTable.character[static_cast<unsigned char>(byte)], unicode::is_continuation(byte)});
     }
     piece.transform(changes);
   }
@@ -214,11 +218,13 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec) {
   }
   if (type == "Metaspace") return read_metaspace(spec);
   if (type == "Split") {
-    return std::make_unique<SplitPreTokenizer>(Pattern(spec.need("pattern", "pre_tokenizer"), "pre_tokenizer.pattern"),
-                                               read_behavior(spec.need("behavior", "pre_tokenizer"), "pre_tokenizer.behavior"),
-                                               spec.flag("invert", false, "pre_tokenizer.invert"));
+    return std::make_unique<SplitPreTokenizer>(
+        Pattern(spec.need("pattern", "pre_tokenizer"), "pre_tokenizer.pattern"),
+        read_behavior(spec.need("behavior", "pre_tokenizer"), "pre_tokenizer.behavior"),
+        spec.flag("invert", false, "pre_tokenizer.invert"));
   }
-  if (type == "UnicodeScripts" || type == "FixedLength") throw NotBuilt("the pre-tokenizer " + type + " is not built yet");
+  if (type == "UnicodeScripts" || type == "FixedLength")
+    throw NotBuilt("the pre-tokenizer " + type + " is not built yet");
   throw Error("unknown pre-tokenizer '" + type + "'");
 }
 

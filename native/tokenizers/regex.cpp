@@ -31,10 +31,18 @@ std::optional<std::uint32_t> categories_named(std::string_view name) {
     if (name == kNames[i]) return 1u << i;
   }
   static constexpr std::pair<std::string_view, std::uint32_t> kGroups[] = {
-      {"L", categories(C::Lu, C::Lo)}, {"Letter", categories(C::Lu, C::Lo)}, {"M", categories(C::Mn, C::Me)},
-      {"Mark", categories(C::Mn, C::Me)}, {"N", categories(C::Nd, C::No)}, {"Number", categories(C::Nd, C::No)},
-      {"P", categories(C::Pc, C::Po)}, {"Punctuation", categories(C::Pc, C::Po)}, {"S", categories(C::Sm, C::So)},
-      {"Symbol", categories(C::Sm, C::So)}, {"Z", categories(C::Zs, C::Zp)}, {"Separator", categories(C::Zs, C::Zp)},
+      {"L", categories(C::Lu, C::Lo)},
+      {"Letter", categories(C::Lu, C::Lo)},
+      {"M", categories(C::Mn, C::Me)},
+      {"Mark", categories(C::Mn, C::Me)},
+      {"N", categories(C::Nd, C::No)},
+      {"Number", categories(C::Nd, C::No)},
+      {"P", categories(C::Pc, C::Po)},
+      {"Punctuation", categories(C::Pc, C::Po)},
+      {"S", categories(C::Sm, C::So)},
+      {"Symbol", categories(C::Sm, C::So)},
+      {"Z", categories(C::Zs, C::Zp)},
+      {"Separator", categories(C::Zs, C::Zp)},
       {"C", categories(C::Cc, C::Co) | bit(C::Cn)}};
   for (const auto& [group, mask] : kGroups) {
     if (name == group) return mask;
@@ -46,7 +54,8 @@ char32_t fold(char32_t c) {
   switch (c) {
     case 0x17F: return U's';
     case 0x3C2: return 0x3C3;
-    case 0x345: case 0x1FBE: return 0x3B9;
+    case 0x345:
+    case 0x1FBE: return 0x3B9;
     default: break;
   }
   char32_t image[2];
@@ -55,8 +64,14 @@ char32_t fold(char32_t c) {
 
 // What one character may be.
 struct Set {
-  struct Range { char32_t first, last; };
-  struct Property { std::uint32_t categories; std::uint16_t flags; bool negated; };
+  struct Range {
+    char32_t first, last;
+  };
+  struct Property {
+    std::uint32_t categories;
+    std::uint16_t flags;
+    bool negated;
+  };
   bool negated = false, folded = false;
   std::vector<Range> ranges;
   std::vector<Property> properties;
@@ -67,7 +82,8 @@ struct Set {
     bool found = false;
     for (const Range& r : ranges) found |= r.first <= c && c <= r.last;
     const auto& p = unicode::properties(c);
-    for (const Property& q : properties) found |= ((q.categories >> p.category & 1) || (p.flags & q.flags)) != q.negated;
+    for (const Property& q : properties)
+      found |= ((q.categories >> p.category & 1) || (p.flags & q.flags)) != q.negated;
     for (const Set& s : any) found |= s.slow(c);
     return found;
   }
@@ -103,7 +119,7 @@ enum class Op : std::uint8_t { set, run, split, jump, anchor, look, behind, atom
 
 struct Instruction {
   Op op;
-  bool flag = false;    // run: possessive; look, behind: negative
+  bool flag = false;  // run: possessive; look, behind: negative
   bool lazy = false;
   std::uint32_t a = 0;  // set, run: index of the set; split: preferred target; others: target
   std::uint32_t b = 0;  // split: other target; run: min; behind: characters
@@ -171,8 +187,14 @@ struct Regex::Program::Parser {
     Node node;
     node.kind = Node::kConcat;
     while (more() && text[at] != '|' && text[at] != ')') {
-      if (eat("(?i)")) { ignore_case = true; continue; }
-      if (eat("(?m)")) { dot_all = true; continue; }
+      if (eat("(?i)")) {
+        ignore_case = true;
+        continue;
+      }
+      if (eat("(?m)")) {
+        dot_all = true;
+        continue;
+      }
       node.children.push_back(quantified());
     }
     return node;
@@ -208,7 +230,8 @@ struct Regex::Program::Parser {
     const auto number = [&](std::uint32_t& out) {
       const std::size_t start = i;
       std::uint64_t value = 0;
-      while (i < text.size() && text[i] >= '0' && text[i] <= '9' && i - start < 7) value = value * 10 + static_cast<std::uint64_t>(text[i++] - '0');
+      while (i < text.size() && text[i] >= '0' && text[i] <= '9' && i - start < 7)
+        value = value * 10 + static_cast<std::uint64_t>(text[i++] - '0');
       out = static_cast<std::uint32_t>(value);
       return i > start;
     };
@@ -298,7 +321,8 @@ struct Regex::Program::Parser {
       const char c = text[at];
       if (c == 'b' || c == 'B' || c == 'A' || c == 'z' || c == 'Z') return ++at, of_anchor(c);
       if (c >= '1' && c <= '9') refuse("a back-reference");
-      if (c == 'R' || c == 'X' || c == 'k' || c == 'g' || c == 'G' || c == 'K' || c == 'N' || c == 'O' || c == 'y' || c == 'Y') {
+      if (c == 'R' || c == 'X' || c == 'k' || c == 'g' || c == 'G' || c == 'K' || c == 'N' || c == 'O' || c == 'y' ||
+          c == 'Y') {
         refuse(std::string("\\") + c);
       }
       Set set;
@@ -336,17 +360,22 @@ struct Regex::Program::Parser {
     };
     const char32_t c = next();
     switch (c) {
-      case 's': case 'S': return property(0, unicode::kRegexSpace, c == 'S');
-      case 'w': case 'W': return property(0, unicode::kRegexWord, c == 'W');
-      case 'd': case 'D': return property(bit(Category::Nd), 0, c == 'D');
-      case 'h': case 'H': {
+      case 's':
+      case 'S': return property(0, unicode::kRegexSpace, c == 'S');
+      case 'w':
+      case 'W': return property(0, unicode::kRegexWord, c == 'W');
+      case 'd':
+      case 'D': return property(bit(Category::Nd), 0, c == 'D');
+      case 'h':
+      case 'H': {
         Set digits;
         digits.ranges = {{U'0', U'9'}, {U'a', U'f'}, {U'A', U'F'}};
         digits.negated = c == 'H';
         set.any.push_back(digits);
         return std::nullopt;
       }
-      case 'p': case 'P': {
+      case 'p':
+      case 'P': {
         bool negated = c == 'P';
         if (!eat("{")) fail("\\p needs a name in braces");
         if (eat("^")) negated = !negated;
@@ -465,9 +494,12 @@ namespace {
 // Characters that a node matches, if it is always the same number.
 std::optional<std::uint32_t> fixed_length(const Node& node) {
   switch (node.kind) {
-    case Node::kEmpty: case Node::kLook: case Node::kAnchor: return 0;
+    case Node::kEmpty:
+    case Node::kLook:
+    case Node::kAnchor: return 0;
     case Node::kSet: return 1;
-    case Node::kGroup: case Node::kAtomic: return fixed_length(node.children[0]);
+    case Node::kGroup:
+    case Node::kAtomic: return fixed_length(node.children[0]);
     case Node::kConcat: {
       std::uint32_t sum = 0;
       for (const Node& child : node.children) {
@@ -531,7 +563,8 @@ void Regex::Program::compile(const Node& node) {
     case Node::kLook: {
       // A look-behind tries its alternatives one by one, each from as many characters back as it is long.
       const Node* body = &node.children[0];
-      while (body->kind == Node::kGroup || (body->kind == Node::kConcat && body->children.size() == 1)) body = &body->children[0];
+      while (body->kind == Node::kGroup || (body->kind == Node::kConcat && body->children.size() == 1))
+        body = &body->children[0];
       std::vector<const Node*> options{body};
       if (node.behind && body->kind == Node::kAlternate) {
         options.clear();
@@ -542,7 +575,9 @@ void Regex::Program::compile(const Node& node) {
         std::uint32_t back = 0;
         if (node.behind) {
           const auto length = fixed_length(*option);
-          if (!length) throw NotBuilt("the regular expression '" + source + "' uses a look-behind of varying length, which is not built");
+          if (!length)
+            throw NotBuilt("the regular expression '" + source +
+                           "' uses a look-behind of varying length, which is not built");
           back = *length;
         }
         const std::uint32_t split = push({Op::split});
@@ -627,7 +662,8 @@ struct Regex::Program::Machine {
     const std::size_t floor = stack.size();
     for (;;) {
       if (++steps > limit) {
-        throw Error("the regular expression '" + program.source + "' needs too many steps on this text (backtracking without end)");
+        throw Error("the regular expression '" + program.source +
+                    "' needs too many steps on this text (backtracking without end)");
       }
       bool alive = true;
       const Instruction& now = program.code[pc];
@@ -671,7 +707,9 @@ struct Regex::Program::Machine {
         case Op::behind:
           for (std::uint32_t n = now.b; n > 0 && alive; --n) {
             if (at == 0) alive = false;
-            else do --at; while (at > 0 && unicode::is_continuation(text[at]));
+            else do
+                --at;
+              while (at > 0 && unicode::is_continuation(text[at]));
           }
           ++pc;
           break;
@@ -697,9 +735,7 @@ struct Regex::Program::Machine {
           if (registers[now.b] == at) ++pc;
           else pc = now.a;
           break;
-        case Op::done:
-          stack.resize(floor);
-          return true;
+        case Op::done: stack.resize(floor); return true;
       }
       if (alive) continue;
       for (;;) {
@@ -716,7 +752,8 @@ struct Regex::Program::Machine {
           stack.pop_back();
           break;
         }
-        do --top.at; while (unicode::is_continuation(text[top.at]));
+        do --top.at;
+        while (unicode::is_continuation(text[top.at]));
         pc = top.pc;
         at = top.at;
         if (top.at <= top.least) stack.pop_back();
@@ -737,8 +774,10 @@ Regex::Regex(std::string_view source) : program_(std::make_unique<Program>()) {
 
 Regex::~Regex() = default;
 
-bool Regex::search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end, std::size_t& steps) const {
-  Program::Machine machine{*program_, text, steps, 1'000'000 + 2'000 * text.size(), std::vector<std::size_t>(program_->registers), {}};
+bool Regex::search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end,
+                   std::size_t& steps) const {
+  Program::Machine machine{
+      *program_, text, steps, 1'000'000 + 2'000 * text.size(), std::vector<std::size_t>(program_->registers), {}};
   for (begin = from; begin <= text.size(); begin = next_character(text, begin)) {
     end = begin;
     if (machine.run(0, end)) return true;

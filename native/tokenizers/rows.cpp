@@ -8,7 +8,8 @@ namespace enfold::tok {
 
 const std::string* Rows::own_text(std::size_t at) const {
   if (texts.empty()) return nullptr;
-  const auto found = std::lower_bound(texts.begin(), texts.end(), at, [](const OwnText& t, std::size_t x) { return t.at < x; });
+  const auto found =
+      std::lower_bound(texts.begin(), texts.end(), at, [](const OwnText& t, std::size_t x) { return t.at < x; });
   return found != texts.end() && found->at == at ? &found->text : nullptr;
 }
 

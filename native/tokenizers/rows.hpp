@@ -108,14 +108,14 @@ struct Rows {
   Buffer<std::int64_t> splits;
   Buffer<Id> ids;
   Buffer<std::int32_t> type_ids;
-  Buffer<Span> offsets;          // if offsets were wanted
-  Buffer<std::int32_t> words;    // if words were wanted; -1 for none
-  Buffer<std::int8_t> special;   // 1 for tokens that the post-processor or padding put in
-  Buffer<std::int8_t> sequence;  // 0, 1, or -1 for special
-  Buffer<std::int8_t> attention; // empty as long as every token counts
-  Buffer<std::int32_t> samples;  // input that each row came from; further rows of one input are its overflow
-  Buffer<std::int8_t> inputs;    // sequences that each row's input had: 1, or 2 for a pair
-  std::vector<OwnText> texts;    // ordered by position
+  Buffer<Span> offsets;           // if offsets were wanted
+  Buffer<std::int32_t> words;     // if words were wanted; -1 for none
+  Buffer<std::int8_t> special;    // 1 for tokens that the post-processor or padding put in
+  Buffer<std::int8_t> sequence;   // 0, 1, or -1 for special
+  Buffer<std::int8_t> attention;  // empty as long as every token counts
+  Buffer<std::int32_t> samples;   // input that each row came from; further rows of one input are its overflow
+  Buffer<std::int8_t> inputs;     // sequences that each row's input had: 1, or 2 for a pair
+  std::vector<OwnText> texts;     // ordered by position
 
   Rows() { splits.push_back(0); }
   std::size_t size() const { return splits.size() - 1; }

@@ -23,9 +23,9 @@ class DecodeStream {
 
   std::shared_ptr<const Core> core_;
   bool skip_special_tokens_;
-  std::vector<Id> window_;     // tokens given out last, as context, then those that wait
-  std::size_t context_ = 0;    // how many are context
-  std::string prefix_;         // text of the context
+  std::vector<Id> window_;   // tokens given out last, as context, then those that wait
+  std::size_t context_ = 0;  // how many are context
+  std::string prefix_;       // text of the context
 };
 
 }  // namespace enfold::tok

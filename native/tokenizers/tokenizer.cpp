@@ -82,7 +82,8 @@ std::string dump_truncation(const Truncation& t) {
 }
 
 std::string dump_padding(const Padding& p) {
-  return "{\"strategy\":" + (p.fixed ? "{\"Fixed\":" + std::to_string(p.length) + "}" : std::string("\"BatchLongest\"")) +
+  return "{\"strategy\":" +
+         (p.fixed ? "{\"Fixed\":" + std::to_string(p.length) + "}" : std::string("\"BatchLongest\"")) +
          ",\"direction\":\"" + (p.direction == Side::left ? "Left" : "Right") +
          "\",\"pad_to_multiple_of\":" + (p.multiple ? std::to_string(p.multiple) : "null") +
          ",\"pad_id\":" + std::to_string(p.id) + ",\"pad_type_id\":" + std::to_string(p.type_id) +
@@ -139,8 +140,10 @@ void Core::prepare() {
   if (!post_ || post_->trimming.empty()) return;
   const auto limit = std::max(model_->vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
   auto blanks = std::make_shared<std::vector<std::pair<std::uint16_t, std::uint16_t>>>(limit);
-  model_->vocab.each([&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
-  for (const auto& [id, token] : added_->tokens()) (*blanks)[static_cast<std::size_t>(id)] = blanks_of(*added_->text(id));
+  model_->vocab.each(
+      [&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
+  for (const auto& [id, token] : added_->tokens())
+    (*blanks)[static_cast<std::size_t>(id)] = blanks_of(*added_->text(id));
   blanks_ = std::move(blanks);
 }
 
@@ -191,9 +194,7 @@ std::string_view Core::token(Id id) const {
   return {};
 }
 
-std::string_view Core::plain_token(Id id) const {
-  return model_->vocab.contains(id) ? model_->vocab[id] : token(id);
-}
+std::string_view Core::plain_token(Id id) const { return model_->vocab.contains(id) ? model_->vocab[id] : token(id); }
 
 std::size_t Core::size(bool with_added) const {
   std::size_t n = model_->vocab.size();
@@ -245,7 +246,8 @@ void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) con
     const Section section = sections[s];
     const std::uint32_t begin = advance(section.begin);
     if (section.id != kNoId) {
-      push_added(section.id, text.substr(section.begin, section.end - section.begin), {begin, advance(section.end)}, word, out);
+      push_added(section.id, text.substr(section.begin, section.end - section.begin), {begin, advance(section.end)},
+                 word, out);
       ++word;
       continue;
     }
@@ -362,7 +364,9 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
                   std::to_string(added) + " special tokens; raise it or pass add_special_tokens=False");
     }
     const std::size_t room = truncation->max_length - added;
-    const auto cut = [&](std::size_t size, std::size_t to) { return windows(size, to, truncation->stride, truncation->direction); };
+    const auto cut = [&](std::size_t size, std::size_t to) {
+      return windows(size, to, truncation->stride, truncation->direction);
+    };
     if (room == 0 || n1 + n2 > room) {
       std::size_t keep1 = n1, keep2 = n2;
       const std::size_t remove = n1 + n2 - std::min(n1 + n2, room);
@@ -403,7 +407,8 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
     const auto& special = part.special;
     const std::size_t n = special.ids.size();
     for (std::size_t k = 0; k < n; ++k) {
-      if (plain_token(special.ids[k]) != special.tokens[k]) out.texts.push_back({out.ids.size() + k, special.tokens[k]});
+      if (plain_token(special.ids[k]) != special.tokens[k])
+        out.texts.push_back({out.ids.size() + k, special.tokens[k]});
     }
     out.ids.append(special.ids.data(), n);
     out.type_ids.fill(n, part.type_id);
@@ -429,7 +434,8 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
         for (const bool add_prefix_space : post_->trimming) {
           for (std::size_t i = 0; i < n; ++i) {
             Span& offset = out.offsets[base + i];
-            offset = trimmed(offset, out.ids[base + i], out.texts.empty() ? nullptr : out.own_text(base + i), i == 0, add_prefix_space);
+            offset = trimmed(offset, out.ids[base + i], out.texts.empty() ? nullptr : out.own_text(base + i), i == 0,
+                             add_prefix_space);
           }
         }
       }

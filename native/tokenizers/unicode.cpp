@@ -59,9 +59,10 @@ std::vector<Change> decompose(std::string_view text, bool compatible) {
   bool unsorted = false;
   auto sort_pending = [&] {
     if (unsorted) {
-      std::stable_sort(out.begin() + static_cast<std::ptrdiff_t>(pending), out.end(), [](const Change& x, const Change& y) {
-        return properties(x.c).combining_class < properties(y.c).combining_class;
-      });
+      std::stable_sort(out.begin() + static_cast<std::ptrdiff_t>(pending), out.end(),
+                       [](const Change& x, const Change& y) {
+                         return properties(x.c).combining_class < properties(y.c).combining_class;
+                       });
       unsorted = false;
     }
   };
@@ -132,9 +133,8 @@ int lower(char32_t c, char32_t out[2]) {
   }
   if (!has(c, kLower)) return 1;
   if (c == 0x130) return out[0] = U'i', out[1] = 0x307, 2;
-  const auto* at = std::lower_bound(std::begin(kLowerPairs), std::end(kLowerPairs), c, [](const Pair& row, char32_t x) {
-    return row.from < x;
-  });
+  const auto* at = std::lower_bound(std::begin(kLowerPairs), std::end(kLowerPairs), c,
+                                    [](const Pair& row, char32_t x) { return row.from < x; });
   out[0] = at->to;
   return 1;
 }

@@ -30,7 +30,35 @@ enum Flag : std::uint16_t {
 };
 
 enum class Category : std::uint8_t {
-  Cn, Lu, Ll, Lt, Lm, Lo, Mn, Mc, Me, Nd, Nl, No, Pc, Pd, Ps, Pe, Pi, Pf, Po, Sm, Sc, Sk, So, Zs, Zl, Zp, Cc, Cf, Co,
+  Cn,
+  Lu,
+  Ll,
+  Lt,
+  Lm,
+  Lo,
+  Mn,
+  Mc,
+  Me,
+  Nd,
+  Nl,
+  No,
+  Pc,
+  Pd,
+  Ps,
+  Pe,
+  Pi,
+  Pf,
+  Po,
+  Sm,
+  Sc,
+  Sk,
+  So,
+  Zs,
+  Zl,
+  Zp,
+  Cc,
+  Cf,
+  Co,
 };
 
 struct Properties {
@@ -39,18 +67,23 @@ struct Properties {
   std::uint8_t combining_class;
 };
 
-struct Pair { char32_t from, to; };
-struct Decomposition { char32_t from; std::uint16_t at, count; };
-struct Composition { char32_t first, second, composed; };
+struct Pair {
+  char32_t from, to;
+};
+struct Decomposition {
+  char32_t from;
+  std::uint16_t at, count;
+};
+struct Composition {
+  char32_t first, second, composed;
+};
 
 extern const Properties kProperties[];
 extern const std::size_t kRecordCount;
 extern const std::uint16_t kStage1[];
 extern const std::uint16_t kStage2[];
 
-inline const Properties& properties(char32_t c) {
-  return kProperties[kStage2[(kStage1[c >> 7] << 7) | (c & 127)]];
-}
+inline const Properties& properties(char32_t c) { return kProperties[kStage2[(kStage1[c >> 7] << 7) | (c & 127)]]; }
 inline bool has(char32_t c, std::uint16_t flags) { return properties(c).flags & flags; }
 inline Category category(char32_t c) { return static_cast<Category>(properties(c).category); }
 inline bool is_letter(char32_t c) {

@@ -47,8 +47,8 @@ void Vocabulary::add(std::string_view token, std::int64_t id) {
   }
   const auto e = static_cast<std::uint32_t>(entries_.size());
   slots_[i] = {tag, e};
-  entries_.push_back({static_cast<std::uint32_t>(arena_.size()), static_cast<std::uint32_t>(token.size()),
-                      static_cast<Id>(id)});
+  entries_.push_back(
+      {static_cast<std::uint32_t>(arena_.size()), static_cast<std::uint32_t>(token.size()), static_cast<Id>(id)});
   arena_.append(token);
   if (by_id_[static_cast<std::size_t>(id)] != kEmpty) shared_ids_ = true;
   by_id_[static_cast<std::size_t>(id)] = e;

@@ -64,8 +64,8 @@ class Vocabulary {
   }
   // The token of an id; check contains() first.
   std::string_view operator[](Id id) const { return text(entries_[by_id_[static_cast<std::size_t>(id)]]); }
-  std::size_t size() const { return entries_.size(); }      // distinct tokens
-  std::size_t id_limit() const { return by_id_.size(); }    // one more than the largest id
+  std::size_t size() const { return entries_.size(); }    // distinct tokens
+  std::size_t id_limit() const { return by_id_.size(); }  // one more than the largest id
   bool has_shared_ids() const { return shared_ids_; }
 
   template <typename F>
