@@ -3,6 +3,7 @@ import pytest
 import torch
 import transformers
 
+from enfold.base.errors import ArgumentError
 from enfold.pipelines import pipeline
 
 from .conftest import same
@@ -70,3 +71,13 @@ def test_a_model_with_a_head_says_what_its_head_says(zoo, texts):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         model = getattr(transformers, auto.__name__).from_pretrained(folder)
         same(ours(texts), transformers.pipeline("feature-extraction", model=model, tokenizer=tokenizer)(texts), 1e-4)
+
+
+def test_an_encoder_with_a_decoder_is_refused_and_the_encoder_alone_is_not(zoo):
+    from enfold.models.t5 import T5Config, T5EncoderModel, T5Model
+
+    config = T5Config(vocab_size=200, d_model=16, d_kv=4, d_ff=24, num_layers=1, num_heads=2)
+    with pytest.raises(ArgumentError, match="reads one stack, and T5Model has two: take its encoder"):
+        pipeline("feature-extraction", T5Model(config), tokenizer=zoo("bert"))
+    ours = pipeline("feature-extraction", T5EncoderModel(config), tokenizer=zoo("bert"))
+    assert np.shape(ours("Paris is")[0])[1] == 16

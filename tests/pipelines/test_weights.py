@@ -32,6 +32,13 @@ def test_features(peer):
     assert _cosine(first, third) < 0.3
 
 
+def test_a_default_is_taken_from_the_cache_without_asking():
+    cached(MINILM)
+    pipe = pipeline("feature-extraction")
+    assert pipe.model.name_or_path == MINILM
+    assert np.shape(pipe("Hello"))[2] == 384
+
+
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 

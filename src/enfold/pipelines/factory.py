@@ -156,7 +156,7 @@ def _loading(
 
 def _refuse_loading(loading: dict[str, Any]) -> None:
     """A model that is there already has nothing to be loaded with."""
-    if others := sorted(loading.keys() - {"token"}):
+    if others := sorted(name for name, value in loading.items() if name != "token" and value != "auto"):
         raise ArgumentError(
             f"{', '.join(others)} say how to load a model, and one was handed over: load it that way, or pass its name"
         )
