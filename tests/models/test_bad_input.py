@@ -21,6 +21,7 @@ from enfold.base.errors import (
     NotBuiltError,
     WeightsMismatchError,
 )
+from enfold.nn import kernels
 from tests.models.pairs import inputs, pair, right_mask
 from tests.models.rows import ROWS, Row
 
@@ -365,6 +366,7 @@ def test_arguments_that_a_model_does_not_know(row: Row):
         call(row, **given, no_such_input=1)
 
 
+@pytest.mark.skipif(kernels.available() is None, reason="the native kernels are turned off")
 def test_a_backend_that_cannot_serve(folder):
     model = load(folder, attn_implementation="native")
     with pytest.raises(ArgumentError, match=r"'native' refuses: it has no gradient.*Accepting: sdpa, plain"):

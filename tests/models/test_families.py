@@ -160,6 +160,8 @@ def test_a_row_of_nothing_but_padding_disturbs_no_other(row: Row, empty: int):
             assert not together[name].isnan().any()
     mask[:] = 0
     assert not model(**given)[0].isnan().any()
+    with torch.enable_grad():
+        assert not model(**given)[0].isnan().any()
 
 
 # Caches

@@ -98,7 +98,9 @@ LENGTHS = [(5,), (3, 3), (4, 1, 1, 6), (2, 0, 3), (1, 1, 1), (7, 2, 2)]
 def test_packed_sequences(backend, lengths, kv_heads, causal, biased):
     rule, bias = Rule(causal, 0.4), Distances() if biased else None
     query, pairs = packed_query(lengths, kv_heads, rule, bias)
-    assert BACKENDS[backend].refuses(query) is None
+    if reason := BACKENDS[backend].refuses(query):
+        assert kernels.available() is None
+        pytest.skip(reason)
     wanted = definition(query.q, pairs, rule, lengths, bias)
     torch.testing.assert_close(attend(query, backend).double(), wanted, rtol=1e-5, atol=1e-5)
 
@@ -125,7 +127,7 @@ def test_ragged_caches(backend, lengths, past, kv_heads, biased):
     query, pairs = stored_query(lengths, past, kv_heads, rule, bias)
     if reason := BACKENDS[backend].refuses(query):
         assert backend == "native"
-        assert "one new token" in reason
+        assert "one new token" in reason or kernels.available() is None
         return
     wanted = definition(query.q, pairs, rule, lengths, bias)
     torch.testing.assert_close(attend(query, backend).double(), wanted, rtol=1e-5, atol=1e-5)
@@ -204,6 +206,7 @@ def test_probabilities_are_shown_by_the_plain_backend_only():
             attend(query, backend)
 
 
+@pytest.mark.skipif(kernels.available() is None, reason="the native kernels are turned off")
 def test_refusals_name_their_reason():
     query, _ = stored_query((2, 1), (3, 3), 2, Rule(True, 1.0))
     with pytest.raises(ArgumentError, match=r"one new token a sequence.*Accepting: sdpa, plain"):
@@ -218,7 +221,7 @@ def test_refusals_name_their_reason():
     query, _ = packed_query((3,), 2, Rule(True, 1.0), dtype=torch.float64)
     with torch.no_grad(), pytest.raises(ArgumentError, match=r"not torch\.float64"):
         attend(query, "native")
-    assert kernels.available() is None or BACKENDS["native"].refuses(packed_query((3,), 2, Rule(True, 1.0))[0]) is None
+    assert BACKENDS["native"].refuses(packed_query((3,), 2, Rule(True, 1.0))[0]) is None
 
 
 def test_names_of_backends():

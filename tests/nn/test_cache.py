@@ -127,3 +127,14 @@ def test_two_tokens_in_one_row_and_none_in_the_next():
     new = write(cache, (2, 0))
     assert cache.lengths == (3, 1)
     assert torch.equal(contents(cache)[0][1:], new[0])
+
+
+def test_a_cache_filled_in_inference_mode_goes_on_after_it():
+    cache = Cache()
+    with torch.inference_mode():
+        write(cache, (3, 2))
+        cross = torch.randn(5, KV, WIDTH)
+        cache.write_cross(0, Packed(cross, cross, (2, 3), (0, 2, 5)))
+        cache.select([1, 0])
+    new = write(cache, (1, 1))
+    assert torch.equal(contents(cache)[0][-1:], new[0])

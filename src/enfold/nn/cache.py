@@ -70,7 +70,7 @@ class Cache:
         if held is not None and present >= needed:
             return held
         shape = (rows, kv_heads, self.capacity(needed, present), head_dim)
-        fresh = (like.new_empty(shape), like.new_empty(shape))
+        fresh = (_empty(shape, like), _empty(shape, like))
         if held is not None:
             longest = max(self.lengths)
             for new, old in zip(fresh, held, strict=True):
@@ -106,7 +106,7 @@ class Cache:
     def write_cross(self, depth: int, packed: Packed) -> Stored:
         """Keep the encoder's keys and values for the calls to come."""
         shape = (len(packed.lengths), packed.keys.shape[1], max(packed.lengths, default=0), packed.keys.shape[2])
-        stored = Stored(packed.keys.new_zeros(shape), packed.keys.new_zeros(shape), packed.lengths)
+        stored = Stored(_empty(shape, packed.keys).zero_(), _empty(shape, packed.keys).zero_(), packed.lengths)
         for row, length in enumerate(packed.lengths):
             part = slice(packed.offsets[row], packed.offsets[row + 1])
             stored.keys[row, :, :length] = packed.keys[part].transpose(0, 1)
@@ -163,7 +163,13 @@ class FixedCache(Cache):
         return self.max_length
 
 
+def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Storage that may be written to after inference mode, too: a cache goes on where generation ended."""
+    with torch.inference_mode(False):
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
 def _take(store: Tensor, rows: list[int], longest: int) -> Tensor:
-    taken = store.new_empty(len(rows), *store.shape[1:])
+    taken = _empty((len(rows), *store.shape[1:]), store)
     taken[:, :, :longest] = store[rows, :, :longest]
     return taken

@@ -110,7 +110,7 @@ def rope_store(
     B, Hkv, capacity, d = k_cache.shape
     refuse_rows(positions if cos is not None else None, slots, sequences, 0 if cos is None else len(cos), capacity, B)
     H = qkv.shape[1] // d - 2 * Hkv
-    q, k, v = qkv.view(M, -1, d).split([H, Hkv, Hkv], 1)
+    q, k, v = qkv.view(M, H + 2 * Hkv, d).split([H, Hkv, Hkv], 1)
     if cos is not None and sin is not None:
         rows = torch.arange(M, device=qkv.device) if positions is None else positions
         cos, sin = cos[rows, None].to(qkv.dtype), sin[rows, None].to(qkv.dtype)

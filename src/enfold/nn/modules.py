@@ -135,7 +135,7 @@ class Attention(nn.Module):
                 q, keys = self.remember(whole, context.cache, context, depth)
                 return self.answer(q, keys, context, context.trace.attentions)
         parts = self.qkv(x).split(self.widths, dim=-1) if self.spec.together else self.groups[0].parts(x)
-        q, k, v = (part.unflatten(-1, (-1, self.spec.head_dim)) for part in parts)  # [N, H, d], [N, Hkv, d] twice
+        q, k, v = map(self.by_head, parts)  # [N, H, d], [N, Hkv, d] twice
         if self.spec.rope is not None:
             cos, sin = context.rope(self.spec.rope, x)
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -145,6 +145,10 @@ class Attention(nn.Module):
             stored = context.cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
             keys = keys if fresh else stored
         return self.answer(q, keys, context, context.trace.attentions)
+
+    def by_head(self, x: Tensor) -> Tensor:
+        """[N, H·d] → [N, H, d], of no tokens too."""
+        return x.unflatten(-1, (x.shape[-1] // self.spec.head_dim, self.spec.head_dim))
 
     def remember(self, qkv: Tensor, cache: Cache, context: Context, depth: int) -> tuple[Tensor, Stored]:
         """Rotate q and k of [N, (H + 2·Hkv)·d], write k and v into the cache; q [N, H, d] and what it sees."""
@@ -180,13 +184,13 @@ class CrossAttention(Attention):
         return (Group(self, ("k", "v")),)
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
-        q = self.q(x).unflatten(-1, (-1, self.spec.head_dim))
+        q = self.by_head(self.q(x))
         keys = None if context.cache is None else context.cache.cross(depth)
         if keys is None:
             assert context.source is not None
             source = context.source.where
             parts = self.groups[0].parts(context.source.states)
-            k, v = (part.unflatten(-1, (-1, self.spec.head_dim)) for part in parts)
+            k, v = map(self.by_head, parts)
             keys = Packed(k, v, source.lengths, source.offsets)
             if context.cache is not None:
                 context.cache.write_cross(depth, Packed(k.detach(), v.detach(), source.lengths, source.offsets))
