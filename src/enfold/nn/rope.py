@@ -36,7 +36,7 @@ class RopeTable:
 
     def __init__(self, rope: Rope):
         self.rope = rope
-        self.held = (torch.empty(0, rope.dim),) * 2
+        self.held = (torch.empty(0, rope.dim), torch.empty(0, rope.dim))
 
     def upto(self, end: int, *, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """Tables that cover positions below `end`: two [P ≥ end, dim] tensors."""
