@@ -526,13 +526,6 @@ def test_environment_chooses_the_instruction_set_and_turns_kernels_off():
         assert done.stdout.decode().strip() == expected, done.stderr.decode()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_one_openmp_runtime_is_loaded():
-    with open("/proc/self/maps") as maps:
-        runtimes = {line.split()[-1] for line in maps if "libgomp" in line or "libiomp" in line}
-    assert len(runtimes) == 1, runtimes
-
-
 def test_dynamo_captures_torch_operations_without_a_break(native):
     x, model = torch.randn(3, 16), Small()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
