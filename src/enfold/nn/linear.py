@@ -14,10 +14,17 @@ class Linear(nn.Linear):
     """`y = x Wᵀ + b` over packed rows [N, in] → [N, out]. Weights start uninitialised: the model fills them."""
 
     def reset_parameters(self) -> None:
-        """Nothing: initialisation belongs to the family (`models/initialise.py`), loading overwrites anyway."""
+        """Nothing: initialisation belongs to the model (`PreTrainedModel.initialise`), loading overwrites anyway."""
 
     def forward(self, input: Tensor) -> Tensor:
         return kernels.linear(input, self.weight, self.bias)
+
+
+class Embedding(nn.Embedding):
+    """A table of vectors. Rows start uninitialised: drawing them on the meta device would load torch's compiler."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: see `Linear.reset_parameters`."""
 
 
 class Group:

@@ -16,7 +16,7 @@ from enfold.base.errors import ArgumentError, LengthError
 from enfold.nn import kernels, kernels_plain, spec
 from enfold.nn.attention import Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
-from enfold.nn.linear import Group, Linear, untouched
+from enfold.nn.linear import Embedding, Group, Linear, untouched
 from enfold.nn.relative import Relative
 from enfold.nn.rope import RopeTable, rotate
 from enfold.nn.where import Packing, Where
@@ -273,12 +273,11 @@ class Embed(nn.Module):
     def __init__(self, given: spec.Embed, width: int):
         super().__init__()
         self.spec = given
-        self.tokens = nn.Embedding(given.vocab, width, device="meta")
-        self.tokens.weight = nn.Parameter(torch.empty(given.vocab, width))
+        self.tokens = Embedding(given.vocab, width)
         if given.padding_id is not None and 0 <= given.padding_id < given.vocab:
             self.tokens.padding_idx = given.padding_id  # its row gets no gradient
-        self.positions = _table(given.positions, width)
-        self.types = _table(given.types, width)
+        self.positions = Embedding(given.positions, width) if given.positions else None
+        self.types = Embedding(given.types, width) if given.types else None
         self.norm = norm(given.norm, width)
 
     def forward(self, ids: Tensor | None, where: Where, *, vectors: Tensor | None = None, types: Tensor | None = None):
@@ -349,14 +348,6 @@ def join_groups(module: nn.Module) -> None:
     for group in groups(module):
         if not group.joined():
             group.join()
-
-
-def _table(rows: int, width: int) -> nn.Embedding | None:
-    if not rows:
-        return None
-    table = nn.Embedding(rows, width, device="meta")
-    table.weight = nn.Parameter(torch.empty(rows, width))
-    return table
 
 
 def _pad_probabilities(parts: list[Tensor], runs: list[tuple[int, int]], lengths: tuple[int, ...]) -> Tensor:

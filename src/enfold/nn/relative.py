@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from enfold.nn import spec
+from enfold.nn.linear import Embedding
 
 
 def buckets(distance: Tensor, relative: spec.Relative) -> Tensor:
@@ -29,7 +30,7 @@ class Relative(nn.Module):
     def __init__(self, relative: spec.Relative):
         super().__init__()
         self.spec = relative
-        self.table = nn.Embedding(relative.buckets, relative.heads)
+        self.table = Embedding(relative.buckets, relative.heads)
 
     def forward(self, new: int, every: int) -> Tensor:
         """Biases of the last `new` of `every` tokens over all of them: [heads, new, every]."""
