@@ -8,7 +8,7 @@ import torch
 from benchmarks.measure import alternate, table
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
-NEW = 128
+NEW = {1: 128, 16: 64}  # prompts → new tokens
 
 
 def prompts(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,14 +31,15 @@ def main() -> None:
         for dtype in ("float32", "bfloat16"):
             ours = enfold.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
             theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-            for rows in (1, 16):
+            for rows in NEW:
                 ids, mask = prompts(rows)
-                settings = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 2}
+                new = NEW[rows]
+                settings = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 2}
                 run = [partial(m.generate, ids, attention_mask=mask, **settings) for m in (ours, theirs)]
                 mine, peer = alternate(*run, repeats=3)
                 outputs = [side() for side in run]
                 same = (outputs[0] == outputs[1])[:, ids.shape[1] :].float().mean().item()
-                speeds = [rows * NEW / seconds for seconds in (mine, peer)]
+                speeds = [rows * new / seconds for seconds in (mine, peer)]
                 table_rows.append([dtype, rows, *speeds, peer / mine, f"{same:.1%}"])
     table(["dtype", "prompts", "enfold tokens/s", "transformers tokens/s", "times as fast", "equal tokens"], table_rows)
 

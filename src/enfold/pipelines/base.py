@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -110,7 +111,7 @@ class Pipeline(Generic[Settings]):
     def dtype(self) -> torch.dtype:
         return self.model.dtype
 
-    @property
+    @cached_property
     def limit(self) -> int | None:
         """The most tokens a sequence may have, or None where positions have no table."""
         return self.model.max_positions()
