@@ -49,4 +49,4 @@ def tag(sentence: str) -> None:
 if __name__ == "__main__":
     chat("What is the capital of France?")
     compare(["A cat sits on the mat.", "A kitten rests on a rug.", "Interest rates rose again."])
-    tag("She go to school every days .")
+    tag("They was happy to see me .")
