@@ -1,13 +1,18 @@
 """feature-extraction over 256 texts of mixed length on MiniLM, beside transformers' pipeline on the same files.
 
+Two mixes of 5 to 300 tokens: `even`, where every length is as likely as any other (half of all tokens lie in texts of
+over 210), and `prose`, where every doubling of the length is (as in sentences, queries and paragraphs).
+
 The peer runs twice: with its defaults (one text at a time), and over the texts sorted by length with the batch size
 that serves it best. Both give nested lists. `python -m benchmarks.pipelines --help` for other sizes.
 """
 
 import argparse
+import math
 import random
 import time
 from functools import partial
+from itertools import product
 
 import torch
 
@@ -23,10 +28,14 @@ WORDS = (
 )
 
 
-def mixed_texts(count: int) -> list[str]:
-    """Texts of 5 to 300 tokens, as many short as long ones."""
+def mixed_texts(count: int, mix: str) -> list[str]:
+    """Texts of 5 to 300 tokens, [CLS] and [SEP] included; mix: "even" or "prose"."""
     draw, words = random.Random(0), WORDS.split()
-    return [" ".join(draw.choices(words, k=draw.randint(3, 298))) for _ in range(count)]
+    lengths = {
+        "even": lambda: draw.randint(5, 300),
+        "prose": lambda: round(math.exp(draw.uniform(*map(math.log, (5, 300))))),
+    }
+    return [" ".join(draw.choices(words, k=lengths[mix]() - 2)) for _ in range(count)]
 
 
 def main(
@@ -42,20 +51,34 @@ def main(
     torch.set_num_threads(threads or before)
     config = resolve_file(MINILM, "config.json")
     assert config is not None
-    folder, given = str(config.parent), mixed_texts(texts)
+    folder = str(config.parent)
     rows: list[list[object]] = []
-    for dtype in dtypes:
+    for mix, dtype in product(("even", "prose"), dtypes):
+        given = mixed_texts(texts, mix)
         ours = enfold.pipeline("feature-extraction", folder, dtype=dtype, device="cpu")
         theirs = transformers.pipeline("feature-extraction", model=folder, dtype=dtype, device="cpu")
         ordered = sorted(given, key=lambda text: len(theirs.tokenizer(text)["input_ids"]))
         best = _best_batch_size(theirs, ordered[:: max(1, texts // 64)])
         runs = partial(ours, given), partial(theirs, given), partial(theirs, ordered, batch_size=best)
         mine, default, batched = alternate(*runs, repeats=repeats)
-        rows.append([dtype, mine, default, default / mine, f"{batched:.3g} ({best})", batched / mine])
+        tokens = sum(len(text.split()) + 2 for text in given)
+        rows.append([mix, tokens, dtype, mine, default, default / mine, f"{batched:.3g} ({best})", batched / mine])
     torch.set_num_threads(before)
-    print(f"{texts} texts, {sum(len(t.split()) + 2 for t in given)} tokens, {threads or before} threads\n")
+    print(f"{texts} texts, {threads or before} threads\n")
     peer = "transformers"
-    table(["dtype", "enfold s", f"{peer} s", "times as fast", f"{peer} sorted s (batch size)", "times as fast"], rows)
+    table(
+        [
+            "mix",
+            "tokens",
+            "dtype",
+            "enfold s",
+            f"{peer} s",
+            "times as fast",
+            f"{peer} sorted s (batch size)",
+            "times as fast",
+        ],
+        rows,
+    )
 
 
 def _best_batch_size(pipe, texts: list[str]) -> int:

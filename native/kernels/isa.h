@@ -16,7 +16,8 @@ namespace enfold::kernels {
 
 extern const Table ENFOLD_TABLE(ENFOLD_ISA) = {
     ENFOLD_NAME(ENFOLD_ISA),    ENFOLD_ISA::linear,     ENFOLD_ISA::attend_decode, ENFOLD_ISA::attend_packed,
-    ENFOLD_ISA::rms_norm,       ENFOLD_ISA::layer_norm, ENFOLD_ISA::gated,         ENFOLD_ISA::rope_store,
+    ENFOLD_ISA::add,            ENFOLD_ISA::rms_norm,   ENFOLD_ISA::layer_norm,    ENFOLD_ISA::gated,
+    ENFOLD_ISA::rope_store,
 };
 
 }  // namespace enfold::kernels

@@ -71,14 +71,21 @@ struct AttendPacked {
   int threads;
 };
 
+// out = x + y, element by element
+struct Add {
+  const void *x, *y;
+  void *out;
+  int64_t count;
+  Type type;
+  int threads;
+};
+
 struct Norm {
-  void *x;  // [M, D]; with a residual, x + residual is written back
-  int64_t x_row;
-  const void *residual;  // [M, D]; may be null
-  int64_t residual_row;
-  const void *weight;  // [D]
-  const void *bias;    // [D], layer norm only; may be null
-  void *out;           // [M, D], contiguous
+  const void *x;         // [M, D], contiguous
+  const void *residual;  // [M, D], layer norm only: the sum x + residual is normalised; may be null
+  const void *weight;    // [D]
+  const void *bias;      // [D], layer norm only; may be null
+  void *out;             // [M, D], contiguous; not x or residual
   int64_t M, D;
   float eps;
   Type type;
@@ -121,6 +128,7 @@ struct Table {
   void (*linear)(const Linear &);
   void (*attend_decode)(const AttendDecode &);
   void (*attend_packed)(const AttendPacked &);
+  void (*add)(const Add &);
   void (*rms_norm)(const Norm &);
   void (*layer_norm)(const Norm &);
   void (*gated)(const Gated &);

@@ -167,8 +167,9 @@ void linear_typed(const Linear &a) {
   if (block < 32) block = 32;
   const int64_t blocks = (a.M + block - 1) / block;
   block = ((a.M + blocks - 1) / blocks + kRows - 1) / kRows * kRows;
-  // Pieces of outputs: about four a thread in all, none so small that starting it costs.
-  const int64_t wanted = threads == 1 ? 1 : (4 * threads + blocks - 1) / blocks;
+  // Pieces of outputs: about twelve a thread in all, so that nobody waits long for the last one, none so small that
+  // starting it costs.
+  const int64_t wanted = threads == 1 ? 1 : (12 * threads + blocks - 1) / blocks;
   int64_t grain = a.N / wanted, least = kPieceWork / (a.K * (a.M < 8 ? 8 : block < a.M ? block : a.M) + 1);
   grain = grain > least ? grain : least;
   grain = (grain / kOutputs + 1) * kOutputs;

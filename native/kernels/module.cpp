@@ -73,11 +73,16 @@ int64_t attend_packed(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, i
   return -1;
 }
 
+void add(uintptr_t x, uintptr_t y, uintptr_t out, int64_t count, int type, int threads) {
+  const Add a{at<void>(x), at<void>(y), at<void>(out), count, Type(type), threads};
+  unlocked(count, [&] { table().add(a); });
+}
+
 template <void (*Table::*Op)(const Norm &)>
-void norm(uintptr_t x, int64_t x_row, uintptr_t residual, int64_t residual_row, uintptr_t weight, uintptr_t bias,
-          uintptr_t out, int64_t M, int64_t D, float eps, int type, int threads) {
-  const Norm a{at<void>(x),    x_row, at<void>(residual), residual_row, at<void>(weight), at<void>(bias),
-               at<void>(out), M,     D,                  eps,          Type(type),       threads};
+void norm(uintptr_t x, uintptr_t residual, uintptr_t weight, uintptr_t bias, uintptr_t out, int64_t M, int64_t D,
+          float eps, int type, int threads) {
+  const Norm a{at<void>(x), at<void>(residual), at<void>(weight), at<void>(bias), at<void>(out), M, D, eps, Type(type),
+               threads};
   unlocked(M * D, [&] { (table().*Op)(a); });
 }
 
@@ -113,6 +118,7 @@ NB_MODULE(_kernels, m) {
   m.def("linear", linear);
   m.def("attend_decode", attend_decode);
   m.def("attend_packed", attend_packed);
+  m.def("add", add);
   m.def("rms_norm", norm<&Table::rms_norm>);
   m.def("layer_norm", norm<&Table::layer_norm>);
   m.def("gated", gated);

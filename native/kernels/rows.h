@@ -25,16 +25,13 @@ inline void put(T *p, V x, int n) {
 constexpr int64_t kShare = 1 << 18;  // elements that are worth a thread: some tens of microseconds
 
 template <class T>
-void add_residual(const Norm &a, int64_t m) {
-  T *x = static_cast<T *>(a.x) + m * a.x_row;
-  const T *residual = static_cast<const T *>(a.residual) + m * a.residual_row;
-  lanes(a.D, [&](int64_t i, int n) { put(x + i, get(x + i, n) + get(residual + i, n), n); });
+inline void add_row(const T *x, const T *y, T *out, int64_t count) {
+  lanes(count, [&](int64_t i, int n) { put(out + i, get(x + i, n) + get(y + i, n), n); });
 }
 
 template <class T>
 void rms_norm_row(const Norm &a, int64_t m) {
-  if (a.residual) add_residual<T>(a, m);
-  const T *x = static_cast<const T *>(a.x) + m * a.x_row, *weight = static_cast<const T *>(a.weight);
+  const T *x = static_cast<const T *>(a.x) + m * a.D, *weight = static_cast<const T *>(a.weight);
   T *out = static_cast<T *>(a.out) + m * a.D;
   V squares[4] = {set1(0), set1(0), set1(0), set1(0)};
   int64_t i = 0;
@@ -54,10 +51,13 @@ void rms_norm_row(const Norm &a, int64_t m) {
 
 template <class T>
 void layer_norm_row(const Norm &a, int64_t m) {
-  if (a.residual) add_residual<T>(a, m);
-  const T *x = static_cast<const T *>(a.x) + m * a.x_row;
+  const T *x = static_cast<const T *>(a.x) + m * a.D;
   const T *weight = static_cast<const T *>(a.weight), *bias = static_cast<const T *>(a.bias);
   T *out = static_cast<T *>(a.out) + m * a.D;
+  if (a.residual) {
+    add_row(x, static_cast<const T *>(a.residual) + m * a.D, out, a.D);
+    x = out;
+  }
   V total[2] = {set1(0), set1(0)};
   int64_t i = 0;
   for (; i + 2 * W <= a.D; i += 2 * W)
@@ -93,6 +93,22 @@ inline void each_row(int64_t M, int64_t width, int threads, const Row &row) {
   spread(M, grain < 1 ? 1 : grain, threads, [&](int64_t first, int64_t last) {
     for (int64_t m = first; m < last; ++m) row(m);
   });
+}
+
+template <class T>
+void add_typed(const Add &a) {
+  const int threads = useful_threads(a.threads, a.count, kShare);
+  spread(a.count, threads == 1 ? a.count : (a.count / (4 * threads) / W + 1) * W, threads, [&](int64_t i, int64_t last) {
+    add_row(static_cast<const T *>(a.x) + i, static_cast<const T *>(a.y) + i, static_cast<T *>(a.out) + i, last - i);
+  });
+}
+
+inline void add(const Add &a) {
+  switch (a.type) {
+    case Type::f32: return add_typed<float>(a);
+    case Type::bf16: return add_typed<bf16>(a);
+    case Type::f16: return add_typed<f16>(a);
+  }
 }
 
 inline void rms_norm(const Norm &a) {

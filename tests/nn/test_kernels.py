@@ -50,7 +50,7 @@ def inference():
 def native(monkeypatch):
     """Names of the kernels that ran, so that a test can't pass on the fallback by accident."""
     called = []
-    for name in ("linear", "attend_decode", "attend_packed", "rms_norm", "layer_norm", "gated", "rope_store"):
+    for name in ("linear", "attend_decode", "attend_packed", "add", "rms_norm", "layer_norm", "gated", "rope_store"):
         monkeypatch.setattr(_kernels, name, functools.partial(watch, called, name, getattr(_kernels, name)))
     return called
 
@@ -295,20 +295,26 @@ def test_attend_packed_refuses_offsets_that_are_no_cut(level, monkeypatch):
 def test_norms_equal_float64(level, native, dtype, D):
     x, residual = torch.randn(5, D).to(dtype), torch.randn(5, D).to(dtype)
     weight, bias = torch.randn(D).to(dtype), torch.randn(D).to(dtype)
+    wide = x.double()
+    unit = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)
+    close(kernels.rms_norm(x, weight, 1e-5), unit * weight.double(), dtype, (2 * unit * weight.double()).abs())
     for added in (None, residual):
-        stream = x.clone()
-        ours = kernels.rms_norm(stream, weight, 1e-5, added)
-        summed = x if added is None else x + residual
-        assert torch.equal(stream, summed)
-        wide = summed.double()
-        unit = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)
-        close(ours, unit * weight.double(), dtype, (2 * unit * weight.double()).abs())
-        stream = x.clone()
-        ours = kernels.layer_norm(stream, weight, bias, 1e-5, added)
-        assert torch.equal(stream, summed)
-        exact = F.layer_norm(wide, (D,), weight.double(), bias.double(), 1e-5)
+        given = x.clone(), residual.clone()
+        ours = kernels.layer_norm(x, weight, bias, 1e-5, added)
+        assert torch.equal(x, given[0]) and torch.equal(residual, given[1])
+        summed = (x if added is None else x + residual).double()
+        exact = F.layer_norm(summed, (D,), weight.double(), bias.double(), 1e-5)
         close(ours, exact, dtype, (weight.double() * 3).abs() + bias.double().abs())
-    assert native == ["rms_norm", "layer_norm"] * 2
+    assert native == ["rms_norm", "layer_norm", "layer_norm"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_sums_equal_torch(level, native, dtype):
+    x, y = torch.randn(57, 1001).to(dtype), torch.randn(57, 1001).to(dtype)
+    assert torch.equal(kernels.add(x, y), x + y)
+    assert torch.equal(kernels.add(x.t(), y.t()), x.t() + y.t())
+    assert torch.equal(kernels.add(x, y[:1]), x + y[:1])
+    assert native == ["add"]
 
 
 def test_rms_norm_rounds_as_llama_does(level):
@@ -408,9 +414,16 @@ def test_nothing_is_read_or_written_beyond_the_end(level, native, dtype):
     for M, K, N in [(1, 37, 7), (5, 576, 9), (3, 5, 6)]:
         x, weight, bias = (at_end(torch.randn(size).to(dtype)) for size in ((M, K), (N, K), (N,)))
         kernels.linear(x, weight, bias)
-        kernels.rms_norm(x, at_end(torch.randn(K).to(dtype)), 1e-5, at_end(torch.randn(M, K).to(dtype)))
-        kernels.layer_norm(x, at_end(torch.randn(K).to(dtype)), at_end(torch.randn(K).to(dtype)), 1e-5)
+        kernels.rms_norm(x, at_end(torch.randn(K).to(dtype)), 1e-5)
+        kernels.layer_norm(
+            x,
+            at_end(torch.randn(K).to(dtype)),
+            at_end(torch.randn(K).to(dtype)),
+            1e-5,
+            at_end(torch.randn(M, K).to(dtype)),
+        )
         kernels.gated(at_end(torch.randn(M, 2 * K).to(dtype)), "gelu")
+    kernels.add(*(at_end(torch.randn(33, 1001).to(dtype)) for _ in range(2)))
     for d in (5, 64, 33):
         k, v = at_end(torch.randn(1, 2, 9, d).to(dtype)), at_end(torch.randn(1, 2, 9, d).to(dtype))
         q = at_end(torch.randn(1, 4, d).to(dtype))
@@ -421,7 +434,8 @@ def test_nothing_is_read_or_written_beyond_the_end(level, native, dtype):
         table = at_end(torch.randn(3, R).to(dtype))
         qkv = at_end(torch.randn(1, 8 * d).to(dtype))
         kernels.rope_store(qkv, table, table, k, v, torch.tensor([8]), positions=torch.tensor([2]))
-    assert set(native) == {"linear", "rms_norm", "layer_norm", "gated", "attend_decode", "attend_packed", "rope_store"}
+    every = {"linear", "add", "rms_norm", "layer_norm", "gated", "attend_decode", "attend_packed", "rope_store"}
+    assert set(native) == every
 
 
 def small_model(x, weight, norm):
@@ -498,8 +512,8 @@ def test_fallbacks_equal_the_kernels(monkeypatch):
     x, w, b = torch.randn(5, 24), torch.randn(24), torch.randn(24)
     calls = [
         lambda: kernels.attend_decode(q, k, v, lengths, 0.3, bias=torch.ones(4, 12), starts=starts, softcap=3.0),
-        lambda: kernels.rms_norm(x.clone(), w, 1e-6, x),
-        lambda: kernels.layer_norm(x.clone(), w, b, 1e-6, x),
+        lambda: kernels.rms_norm(x, w, 1e-6),
+        lambda: kernels.layer_norm(x, w, b, 1e-6, x),
         lambda: kernels.gated(x, "gelu_tanh"),
         lambda: kernels.linear(x, x, b[:5], "silu"),
     ]

@@ -70,11 +70,10 @@ def attend_packed(
     threads: int,
     /,
 ) -> int: ...
+def add(x: int, y: int, out: int, count: int, type: int, threads: int, /) -> None: ...
 def rms_norm(
     x: int,
-    x_row: int,
     residual: int,
-    residual_row: int,
     weight: int,
     bias: int,
     out: int,
@@ -87,9 +86,7 @@ def rms_norm(
 ) -> None: ...
 def layer_norm(
     x: int,
-    x_row: int,
     residual: int,
-    residual_row: int,
     weight: int,
     bias: int,
     out: int,

@@ -20,6 +20,7 @@ from enfold.nn import _kernels
 from enfold.nn import kernels_plain as plain
 
 __all__ = [
+    "add",
     "attend_decode",
     "attend_packed",
     "available",
@@ -31,6 +32,9 @@ __all__ = [
     "swiglu",
     "use",
 ]
+
+# Elements from which torch computes a sum with more than one thread (at::internal::GRAIN_SIZE).
+_parallel_in_torch = 32768
 
 _types = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
@@ -145,20 +149,39 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     return plain.activate(F.linear(x, weight, bias), activation)
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, residual: Tensor | None = None) -> Tensor:
+def add(x: Tensor, y: Tensor) -> Tensor:
+    """`x + y`, of two tensors of one shape and dtype.
+
+    torch spreads large sums over its own threads, which then look out for more work for milliseconds, on the processors
+    that the next kernel needs.
+    """
+    if _compiling() or (count := x.numel()) < _parallel_in_torch:
+        return x + y
+    dtype = x.dtype
+    if (
+        x.shape != y.shape
+        or dtype is not y.dtype
+        or dtype not in _types
+        or not (x.is_contiguous() and y.is_contiguous())
+        or not _native(x, y)
+    ):
+        return x + y
+    out = torch.empty_like(x)
+    _kernels.add(x.data_ptr(), y.data_ptr(), out.data_ptr(), count, _types[dtype], _threads())
+    return out
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """`weight * (x · rsqrt(mean(x²) + eps)).to(x.dtype)`, statistics in fp32, as LLaMA rounds it.
 
     Args:
-        x: [M, D]. With `residual`, x is overwritten by `x + residual` first.
+        x: [M, D].
         weight: [D].
         eps: added to the mean of squares.
-        residual: [M, D].
     """
-    out = _norm(True, x, weight, None, eps, residual)
+    out = _norm(True, x, weight, None, eps, None)
     if out is not None:
         return out
-    if residual is not None:
-        x = x.add_(residual)
     wide = x.float()
     wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     return weight * wide.to(x.dtype)
@@ -167,19 +190,19 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, residual: Tensor | None = No
 def layer_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, residual: Tensor | None = None
 ) -> Tensor:
-    """`F.layer_norm(x, (D,), weight, bias, eps)`.
+    """`F.layer_norm(x + residual, (D,), weight, bias, eps)`.
 
     Args:
-        x: [M, D]. With `residual`, x is overwritten by `x + residual` first.
+        x: [M, D]; other shapes go to torch.
         weight, bias: [D].
         eps: added to the variance.
-        residual: [M, D].
+        residual: [M, D]; None: nothing is added.
     """
     out = _norm(False, x, weight, bias, eps, residual)
     if out is not None:
         return out
     if residual is not None:
-        x = x.add_(residual)
+        x = x + residual
     return F.layer_norm(x, (x.shape[-1],), weight, bias, eps)
 
 
@@ -202,9 +225,7 @@ def _norm(
     out = torch.empty_like(x)
     (_kernels.rms_norm if rms else _kernels.layer_norm)(
         x.data_ptr(),
-        D,
         0 if residual is None else residual.data_ptr(),
-        D,
         0 if weight is None else weight.data_ptr(),
         0 if bias is None else bias.data_ptr(),
         out.data_ptr(),

@@ -94,7 +94,10 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
-    """torch's layer norm, without its initialisation."""
+    """torch's layer norm without its initialisation: x [N, D], or the sum of x and a residual, → [N, D]."""
+
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
+        return kernels.layer_norm(input, self.weight, self.bias, self.eps, residual)
 
     def reset_parameters(self) -> None:
         """Nothing: see `Linear.reset_parameters`."""
@@ -241,7 +244,9 @@ class Step(nn.Module):
             y = self.post(y)
         if self.training:
             y = F.dropout(y, self.dropout)
-        x = x + y
+        if type(self.out) is LayerNorm:
+            return self.out(y, x)
+        x = kernels.add(x, y)
         return x if self.out is None else self.out(x)
 
 
