@@ -59,9 +59,10 @@ class AddedTokens {
   void split(std::string_view text, bool normalized, bool keep_special, std::vector<Section>& out) const;
   bool any(bool normalized) const { return !(normalized ? normalized_ : raw_).empty(); }
 
- private:
+  // Takes the normalised forms anew: the normalizer is another one.
   void refresh(const Normalizer* normalizer);
 
+ private:
   std::unordered_map<std::string, Id> ids_;
   std::unordered_map<Id, AddedToken> tokens_;
   std::unordered_map<Id, std::string> normal_forms_;

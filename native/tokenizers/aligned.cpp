@@ -195,4 +195,21 @@ void Aligned::split(std::vector<Cut> cuts, Behavior behavior, std::vector<Aligne
   }
 }
 
+void index_characters(std::string_view text, std::vector<std::uint32_t>& out) {
+  out.resize(text.size());
+  std::uint32_t c = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    c += !unicode::is_continuation(text[i]);
+    out[i] = c - 1;
+  }
+}
+
+Span in_characters(Span bytes, const std::vector<std::uint32_t>& index) {
+  if (bytes.begin >= index.size()) return bytes;
+  const std::uint32_t begin = index[bytes.begin];
+  if (bytes.end < index.size()) return {begin, index[bytes.end]};
+  const std::size_t last = static_cast<std::size_t>(bytes.end) - 1;
+  return {begin, (bytes.end && last < index.size() ? index[last] : begin + 1) + 1};
+}
+
 }  // namespace enfold::tok

@@ -50,6 +50,11 @@ struct Aligned {
   void split(std::vector<Cut> cuts, Behavior behavior, std::vector<Aligned>& out) const;
 };
 
+// For each byte of a text, the index of its character.
+void index_characters(std::string_view text, std::vector<std::uint32_t>& out);
+// Character offsets of byte offsets, as the reference converts them.
+Span in_characters(Span bytes, const std::vector<std::uint32_t>& index);
+
 // Cuts before and after every character that satisfies the predicate.
 template <typename Predicate>
 std::vector<Cut> cut_characters(std::string_view text, Predicate&& matches) {

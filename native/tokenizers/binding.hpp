@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,11 +45,29 @@ struct EncodedBatch {
   std::shared_ptr<const Core> core;
 };
 
+// AddedToken as Python sees it: `normalized` follows `special` until it is set.
+struct PyAddedToken {
+  AddedToken token;
+  std::optional<bool> normalized;
+
+  AddedToken resolved() const {
+    AddedToken made = token;
+    made.normalized = normalized.value_or(!token.special);
+    return made;
+  }
+};
+
+// What add_tokens and the trainers take: a str or an AddedToken.
+PyAddedToken added_token_of(nb::handle token);
+
 nb::object token_text(const Core& core, const Rows& rows, std::size_t at);
+Strategy strategy_of(std::string_view name);
 Side side_of(std::string_view name, const char* what);
 
 void bind_encoding(nb::module_& m);
 void bind_batch(nb::module_& m);
+void bind_added_token(nb::module_& m);
+void bind_components(nb::module_& m);
 void bind_tokenizer(nb::module_& m);
 
 // A list of Python ints; the numbers of a row are small and mostly cached.

@@ -24,13 +24,6 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
   text = std::move(made);
 }
 
-struct DecoderSequence final : Decoder {
-  std::vector<std::unique_ptr<Decoder>> steps;
-  void apply(std::vector<std::string>& tokens) const override {
-    for (const auto& step : steps) step->apply(tokens);
-  }
-};
-
 struct ByteLevelDecoder final : Decoder {
   void apply(std::vector<std::string>& tokens) const override {
     std::string bytes, part;

@@ -17,11 +17,15 @@ NB_MODULE(_engine, m) {
         } catch (const NotBuilt& error) {
           raise("NotBuiltError", error.what());
         } catch (const LoneSurrogate&) {
-          PyErr_SetString(PyExc_TypeError, "text should be a str without lone surrogates (it has no UTF-8 form)");
+          PyErr_SetString(PyExc_TypeError,
+                          "text should be a str without lone "
+                          "surrogates (it has no UTF-8 form)");
         }
       },
       nullptr);
   bind_encoding(m);
   bind_batch(m);
+  bind_added_token(m);
+  bind_components(m);
   bind_tokenizer(m);
 }

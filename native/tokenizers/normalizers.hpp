@@ -15,7 +15,7 @@ class Normalizer {
 };
 
 struct Sequence final : Normalizer {
-  std::vector<std::unique_ptr<Normalizer>> steps;
+  std::vector<std::shared_ptr<const Normalizer>> steps;
   void apply(Aligned& text) const override {
     for (const auto& step : steps) step->apply(text);
   }

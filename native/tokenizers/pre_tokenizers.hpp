@@ -17,7 +17,7 @@ class PreTokenizer {
 };
 
 struct PreTokenizerSequence final : PreTokenizer {
-  std::vector<std::unique_ptr<PreTokenizer>> steps;
+  std::vector<std::shared_ptr<const PreTokenizer>> steps;
   void apply(std::vector<Aligned>& pieces) const override {
     for (const auto& step : steps) step->apply(pieces);
   }

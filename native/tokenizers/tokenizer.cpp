@@ -8,25 +8,6 @@ namespace {
 
 constexpr std::size_t kIdleScratches = 8;
 
-// For each byte of a text, the index of its character.
-void index_characters(std::string_view text, std::vector<std::uint32_t>& out) {
-  out.resize(text.size());
-  std::uint32_t c = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    c += !unicode::is_continuation(text[i]);
-    out[i] = c - 1;
-  }
-}
-
-// Character offsets of byte offsets, as the reference converts them.
-Span in_characters(Span bytes, const std::vector<std::uint32_t>& index) {
-  if (bytes.begin >= index.size()) return bytes;
-  const std::uint32_t begin = index[bytes.begin];
-  if (bytes.end < index.size()) return {begin, index[bytes.end]};
-  const std::size_t last = static_cast<std::size_t>(bytes.end) - 1;
-  return {begin, (bytes.end && last < index.size() ? index[last] : begin + 1) + 1};
-}
-
 Side read_side(json::Value value, const char* what) {
   const auto name = value.string(what);
   if (name == "Left") return Side::left;
@@ -50,7 +31,11 @@ std::optional<Truncation> read_truncation(json::Value spec) {
   if (name == "LongestFirst") made.strategy = Strategy::longest_first;
   else if (name == "OnlyFirst") made.strategy = Strategy::only_first;
   else if (name == "OnlySecond") made.strategy = Strategy::only_second;
-  else throw Error("truncation.strategy should be LongestFirst, OnlyFirst or OnlySecond, got '" + name + "'");
+  else
+    throw Error(
+        "truncation.strategy should be LongestFirst, OnlyFirst or "
+        "OnlySecond, got '" +
+        name + "'");
   return made;
 }
 
@@ -112,20 +97,21 @@ std::shared_ptr<const Core> Core::read(std::string source, Options& options) {
   const json::Value root = document.root();
   if (!root.is(json::Kind::object)) throw Error("a tokenizer file should be a JSON object");
   auto core = std::make_shared<Core>();
-  core->normalizer_ = read_normalizer(root["normalizer"]);
-  core->pre_tokenizer_ = read_pre_tokenizer(root["pre_tokenizer"]);
-  core->post_ = read_post_processor(root["post_processor"]);
-  core->decoder_ = read_decoder(root["decoder"]);
-  core->model_ = read_model(root["model"]);
-  core->normalizer_spec_ = root["normalizer"].dump();
-  core->pre_tokenizer_spec_ = root["pre_tokenizer"].dump();
-  core->post_spec_ = root["post_processor"].dump();
-  core->decoder_spec_ = root["decoder"].dump();
+  auto& made = core->components_;
+  made.normalizer = read_normalizer(root["normalizer"]);
+  made.pre_tokenizer = read_pre_tokenizer(root["pre_tokenizer"]);
+  made.post = read_post_processor(root["post_processor"]);
+  made.decoder = read_decoder(root["decoder"]);
+  made.model = read_model(root["model"]);
+  made.normalizer_spec = root["normalizer"].dump();
+  made.pre_tokenizer_spec = root["pre_tokenizer"].dump();
+  made.post_spec = root["post_processor"].dump();
+  made.decoder_spec = root["decoder"].dump();
   auto added = std::make_shared<AddedTokens>();
   if (const auto tokens = root["added_tokens"]; !tokens.is_null()) {
     std::vector<AddedToken> list;
     tokens.each_item("added_tokens", [&](json::Value item) { list.push_back(read_added_token(item)); });
-    added->add(list, *core->model_, core->normalizer_.get());
+    added->add(list, *made.model, made.normalizer.get());
   }
   core->added_ = std::move(added);
   options.truncation = read_truncation(root["truncation"]);
@@ -135,22 +121,42 @@ std::shared_ptr<const Core> Core::read(std::string source, Options& options) {
 }
 
 void Core::prepare() {
-  plan_ = make_plan(*model_, normalizer_.get(), pre_tokenizer_.get(), *added_);
+  plan_ = make_plan(model(), components_.normalizer.get(), components_.pre_tokenizer.get(), *added_);
   pool_ = std::make_shared<Pool>();
-  if (!post_ || post_->trimming.empty()) return;
-  const auto limit = std::max(model_->vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
+  if (!components_.post || components_.post->trimming.empty()) return;
+  const auto limit = std::max(model().vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
   auto blanks = std::make_shared<std::vector<std::pair<std::uint16_t, std::uint16_t>>>(limit);
-  model_->vocab.each(
+  model().vocab.each(
       [&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
   for (const auto& [id, token] : added_->tokens())
     (*blanks)[static_cast<std::size_t>(id)] = blanks_of(*added_->text(id));
   blanks_ = std::move(blanks);
 }
 
+std::shared_ptr<const Core> Core::of(std::shared_ptr<const Model> model) {
+  auto core = std::make_shared<Core>();
+  core->components_.model = std::move(model);
+  core->added_ = std::make_shared<AddedTokens>();
+  core->prepare();
+  return core;
+}
+
+std::shared_ptr<const Core> Core::with(Components components) const {
+  auto core = std::make_shared<Core>(*this);
+  if (components.normalizer != components_.normalizer) {
+    auto added = std::make_shared<AddedTokens>(*added_);
+    added->refresh(components.normalizer.get());
+    core->added_ = std::move(added);
+  }
+  core->components_ = std::move(components);
+  core->prepare();
+  return core;
+}
+
 std::shared_ptr<const Core> Core::with_added(const std::vector<AddedToken>& tokens, std::size_t& added) const {
   auto core = std::make_shared<Core>(*this);
   auto grown = std::make_shared<AddedTokens>(*added_);
-  added = grown->add(tokens, *model_, normalizer_.get());
+  added = grown->add(tokens, model(), components_.normalizer.get());
   core->added_ = std::move(grown);
   core->prepare();
   return core;
@@ -183,23 +189,36 @@ std::string Core::dump(const Options& options) const {
     if (out.back() != '[') out += ',';
     out += dump_added_token(*added_->by_id(id), id);
   }
-  return out + "],\"normalizer\":" + normalizer_spec_ + ",\"pre_tokenizer\":" + pre_tokenizer_spec_ +
-         ",\"post_processor\":" + post_spec_ + ",\"decoder\":" + decoder_spec_ + ",\"model\":" + model_->dump() + "}";
+  out += ']';
+  const auto& parts = components_;
+  for (const auto& [name, spec] :
+       {std::pair<const char*, const std::string&>{"normalizer", parts.normalizer_spec},
+        std::pair<const char*, const std::string&>{"pre_tokenizer", parts.pre_tokenizer_spec},
+        std::pair<const char*, const std::string&>{"post_processor", parts.post_spec},
+        std::pair<const char*, const std::string&>{"decoder", parts.decoder_spec}}) {
+    if (spec.empty()) {
+      throw Error(std::string("the ") + name +
+                  " is Python code, which has no form in a file; put another "
+                  "one in its place before saving");
+    }
+    out.append(",\"").append(name).append("\":").append(spec);
+  }
+  return out + ",\"model\":" + model().dump() + "}";
 }
 
 std::string_view Core::token(Id id) const {
   if (id < 0) return {};
   if (const std::string* text = added_->text(id)) return *text;
-  if (model_->vocab.contains(id)) return model_->vocab[id];
+  if (model().vocab.contains(id)) return model().vocab[id];
   return {};
 }
 
-std::string_view Core::plain_token(Id id) const { return model_->vocab.contains(id) ? model_->vocab[id] : token(id); }
+std::string_view Core::plain_token(Id id) const { return model().vocab.contains(id) ? model().vocab[id] : token(id); }
 
 std::size_t Core::size(bool with_added) const {
-  std::size_t n = model_->vocab.size();
+  std::size_t n = model().vocab.size();
   if (with_added) {
-    for (const auto& [content, id] : added_->ids()) n += model_->vocab.find(content) == kNoId;
+    for (const auto& [content, id] : added_->ids()) n += model().vocab.find(content) == kNoId;
   }
   return n;
 }
@@ -283,7 +302,7 @@ void Core::encode_literally(std::string_view text, std::size_t begin, std::size_
   if (scratch.characters.empty()) index_characters(text, scratch.characters);
   const auto characters = [&](Span span) { return in_characters(span, scratch.characters); };
   Aligned whole = Aligned::from(text.substr(begin, end - begin), static_cast<std::uint32_t>(begin));
-  if (normalizer_) normalizer_->apply(whole);
+  if (components_.normalizer) components_.normalizer->apply(whole);
   std::vector<Section> sections;
   if (added_->any(true)) added_->split(whole.text, true, split_special_, sections);
   else if (!whole.text.empty()) sections.push_back({kNoId, 0, static_cast<std::uint32_t>(whole.text.size())});
@@ -298,12 +317,12 @@ void Core::encode_literally(std::string_view text, std::size_t begin, std::size_
       ++word;
       continue;
     }
-    if (pre_tokenizer_) pre_tokenizer_->apply(pieces);
+    if (components_.pre_tokenizer) components_.pre_tokenizer->apply(pieces);
     for (const Aligned& piece : pieces) {
       if (piece.text.empty()) continue;
       auto& tokens = scratch.pieces;
       tokens.clear();
-      model_->tokenize(piece.text, tokens);
+      model().tokenize(piece.text, tokens);
       for (const Piece& token : tokens) {
         Span span{token.begin, token.end};
         piece.source(token.begin, token.end, span);
@@ -400,8 +419,10 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
   }
   if (windows1.empty()) windows1.emplace_back(0, n1);
   if (windows2.empty()) windows2.emplace_back(0, n2);
-  const auto& parts = post_ ? (second ? post_->pair : post_->single) : second ? kBarePair : kBare;
-  const auto types = post_ ? post_->types : PostProcessor::Types::own;
+  const auto& parts = components_.post ? (second ? components_.post->pair : components_.post->single)
+                      : second         ? kBarePair
+                                       : kBare;
+  const auto types = components_.post ? components_.post->types : PostProcessor::Types::own;
 
   const auto emit_special = [&](const PostProcessor::Part& part) {
     const auto& special = part.special;
@@ -430,8 +451,8 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
     out.type_ids.fill(n, type);
     if (wanted.offsets) {
       out.offsets.append(tokens.offsets.data() + begin, n);
-      if (post_) {
-        for (const bool add_prefix_space : post_->trimming) {
+      if (components_.post) {
+        for (const bool add_prefix_space : components_.post->trimming) {
           for (std::size_t i = 0; i < n; ++i) {
             Span& offset = out.offsets[base + i];
             offset = trimmed(offset, out.ids[base + i], out.texts.empty() ? nullptr : out.own_text(base + i), i == 0,
@@ -474,10 +495,10 @@ std::string Core::decode(const Id* ids, std::size_t n, bool skip_special_tokens)
     if (!text.data() || (skip_special_tokens && added_->is_special(text))) continue;
     tokens.emplace_back(text);
   }
-  if (decoder_) decoder_->apply(tokens);
+  if (components_.decoder) components_.decoder->apply(tokens);
   std::string out;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (i > 0 && !decoder_) out += ' ';
+    if (i > 0 && !components_.decoder) out += ' ';
     out += tokens[i];
   }
   return out;

@@ -41,15 +41,30 @@ class Core {
   std::shared_ptr<const Core> with_added(const std::vector<AddedToken>& tokens, std::size_t& added) const;
   std::string dump(const Options& options) const;
 
-  const Model& model() const { return *model_; }
+  // What a tokenizer consists of besides its added tokens. A specification is JSON; it is empty for a component that is
+  // Python code.
+  struct Components {
+    std::shared_ptr<const Model> model;
+    std::shared_ptr<const Normalizer> normalizer;
+    std::shared_ptr<const PreTokenizer> pre_tokenizer;
+    std::shared_ptr<const PostProcessor> post;
+    std::shared_ptr<const Decoder> decoder;
+    std::string normalizer_spec = "null", pre_tokenizer_spec = "null", post_spec = "null", decoder_spec = "null";
+  };
+  static std::shared_ptr<const Core> of(std::shared_ptr<const Model> model);
+  const Components& components() const { return components_; }
+  // The same tokenizer with other components.
+  std::shared_ptr<const Core> with(Components components) const;
+
+  const Model& model() const { return *components_.model; }
   const AddedTokens& added() const { return *added_; }
-  Id find(std::string_view token) const { return added_->find(token, *model_); }
+  Id find(std::string_view token) const { return added_->find(token, model()); }
   // Null-data view for an id that no token has.
   std::string_view token(Id id) const;
   // The text of a token in an encoding, unless the row has one of its own for it: the model's, if the model has the id.
   std::string_view plain_token(Id id) const;
   std::size_t size(bool with_added) const;
-  std::size_t added_by_template(bool pair) const { return post_ ? post_->added(pair) : 0; }
+  std::size_t added_by_template(bool pair) const { return components_.post ? components_.post->added(pair) : 0; }
   bool plan_runs() const { return plan_ != nullptr; }
   // The same tokenizer on the literal path alone (the differential tests hold the two against each other).
   std::shared_ptr<const Core> without_plan() const;
@@ -87,17 +102,12 @@ class Core {
   void prepare();
   Span trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const;
 
-  std::shared_ptr<const Model> model_;
-  std::shared_ptr<const Normalizer> normalizer_;
-  std::shared_ptr<const PreTokenizer> pre_tokenizer_;
-  std::shared_ptr<const PostProcessor> post_;
-  std::shared_ptr<const Decoder> decoder_;
+  Components components_;
   std::shared_ptr<const AddedTokens> added_;
   std::shared_ptr<const Plan> plan_;
   // White space at both ends of each token, for processors that trim it from offsets.
   std::shared_ptr<const std::vector<std::pair<std::uint16_t, std::uint16_t>>> blanks_;
   bool split_special_ = false;
-  std::string normalizer_spec_ = "null", pre_tokenizer_spec_ = "null", post_spec_ = "null", decoder_spec_ = "null";
 
   struct Pool {
     std::mutex mutex;

@@ -1,5 +1,20 @@
 """Text to token ids and back: the C++ engine with the API of the `tokenizers` package, and what stands on it."""
 
-from enfold.tokenizers._engine import AddedToken, DecodeStream, EncodedBatch, Encoding, Tokenizer
+from enfold.tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from enfold.tokenizers._engine import AddedToken, DecodeStream, EncodedBatch, Encoding, Token, Tokenizer
+from enfold.tokenizers.patterns import Regex
 
-__all__ = ["AddedToken", "DecodeStream", "EncodedBatch", "Encoding", "Tokenizer"]
+__all__ = [
+    "AddedToken",
+    "DecodeStream",
+    "EncodedBatch",
+    "Encoding",
+    "Regex",
+    "Token",
+    "Tokenizer",
+    "decoders",
+    "models",
+    "normalizers",
+    "pre_tokenizers",
+    "processors",
+]

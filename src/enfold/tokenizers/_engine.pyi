@@ -2,13 +2,78 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from enfold.tokenizers.decoders import Decoder
+from enfold.tokenizers.models import Model
+from enfold.tokenizers.normalizers import Normalizer
+from enfold.tokenizers.pre_tokenizers import PreTokenizer
+from enfold.tokenizers.processors import PostProcessor
+
 Side = Literal["left", "right"]
 Span = tuple[int, int]
+
+def byte_alphabet() -> list[str]:
+    """The 256 characters that stand for the bytes, in the order of the bytes."""
+
+class Token:
+    """A token of one word: id, text, and the bytes of the word that it stands for."""
+
+    def __init__(self, id: int, value: str, offsets: Span) -> None: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def offsets(self) -> Span: ...
+    def as_tuple(self) -> tuple[int, str, Span]: ...
+
+class _Slot:
+    """A place that holds a component; tokenizers and Python objects share it."""
+
+    def __init__(self, spec: str) -> None: ...
+    @property
+    def kind(self) -> str:
+        """normalizer, pre_tokenizer, post_processor, decoder or model."""
+    @property
+    def type(self) -> str:
+        """What the file format calls the component; "" for Python code."""
+    @property
+    def spec(self) -> str:
+        """JSON. Raises TokenizerError for Python code."""
+    def assign(self, spec: str) -> None: ...
+    def clone(self) -> Self: ...
+
+class _PartsSlot(_Slot):
+    @staticmethod
+    def sequence(parts: Sequence[Any]) -> Any: ...
+    @property
+    def parts(self) -> list[Any]: ...
+    def set_part(self, index: int, part: Any) -> None: ...
+
+class NormalizerSlot(_PartsSlot):
+    def normalize_str(self, sequence: str) -> str: ...
+
+class PreTokenizerSlot(_PartsSlot):
+    def pre_tokenize_str(self, sequence: str) -> list[tuple[str, Span]]: ...
+
+class PostProcessorSlot(_PartsSlot):
+    def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
+
+class DecoderSlot(_PartsSlot):
+    def decode(self, tokens: Sequence[str]) -> str: ...
+
+class ModelSlot(_Slot):
+    @property
+    def options(self) -> str:
+        """JSON: the specification without the vocabulary."""
+    def set_options(self, options: str) -> None: ...
+    def tokenize(self, sequence: str) -> list[Token]: ...
+    def token_to_id(self, token: str) -> int | None: ...
+    def id_to_token(self, id: int) -> str | None: ...
 
 class AddedToken:
     """A token put on top of a model's vocabulary, and how it is looked for.
@@ -136,6 +201,14 @@ class DecodeStream:
 class Tokenizer:
     """Text to ids and back, as a tokenizer.json says. Encoding is safe from many threads at once."""
 
+    model: Model
+    normalizer: Normalizer | None
+    pre_tokenizer: PreTokenizer | None
+    post_processor: PostProcessor | None
+    decoder: Decoder | None
+    """The components. A component is shared with whoever else holds it; what is changed in it takes effect here."""
+
+    def __init__(self, model: Model) -> None: ...
     @staticmethod
     def from_str(json: str) -> Tokenizer: ...
     @staticmethod
