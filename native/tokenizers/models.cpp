@@ -1,6 +1,7 @@
 #include "models.hpp"
 
 #include "unicode.hpp"
+#include "unigram.hpp"
 
 namespace enfold::tok {
 
@@ -13,11 +14,14 @@ std::unique_ptr<Model> read_model(json::Value spec) {
     type = "BPE";  // files from before the field existed
   } else if (spec["continuing_subword_prefix"].is(json::Kind::string)) {
     type = "WordPiece";
+  } else if (spec["vocab"].is(json::Kind::array)) {
+    type = "Unigram";
   }
   if (type == "BPE") return std::make_unique<Bpe>(spec);
   if (type == "WordPiece") return std::make_unique<WordPiece>(spec);
-  if (type == "Unigram" || type == "WordLevel") throw NotBuilt("the tokenizer model " + type + " is not built yet");
-  throw Error("unknown tokenizer model '" + type + "': expected BPE or WordPiece");
+  if (type == "Unigram") return std::make_unique<Unigram>(spec);
+  if (type == "WordLevel") throw NotBuilt("the tokenizer model " + type + " is not built yet");
+  throw Error("unknown tokenizer model '" + type + "': expected BPE, Unigram or WordPiece");
 }
 
 namespace {

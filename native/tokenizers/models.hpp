@@ -25,6 +25,8 @@ class Model {
   virtual void tokenize(std::string_view word, std::vector<Piece>& out) const = 0;
   virtual std::string dump() const = 0;
   virtual const char* type() const = 0;
+  // The id of unknown tokens, if those read as the text that they stand for.
+  virtual Id own_text_id() const { return kNoId; }
   Vocabulary vocab;
 };
 

@@ -2,6 +2,7 @@
 
 #include "errors.hpp"
 #include "pattern.hpp"
+#include "precompiled.hpp"
 
 namespace enfold::tok {
 
@@ -107,7 +108,11 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
     return std::make_unique<Replace>(Pattern(spec.need("pattern", "normalizer"), "normalizer.pattern"),
                                      spec.text("content", "normalizer"));
   }
-  if (type == "Nmt" || type == "Precompiled" || type == "ByteLevel") {
+  if (type == "Precompiled") {
+    return std::make_unique<Precompiled>(
+        spec.need("precompiled_charsmap", "normalizer").string("normalizer.precompiled_charsmap"));
+  }
+  if (type == "Nmt" || type == "ByteLevel") {
     throw NotBuilt("the normalizer " + type + " is not built yet");
   }
   throw Error("unknown normalizer '" + type + "'");

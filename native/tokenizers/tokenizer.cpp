@@ -239,10 +239,12 @@ Core::Lease::~Lease() {
   if (core_.pool_->idle.size() < kIdleScratches) core_.pool_->idle.push_back(std::move(scratch_));
 }
 
+void Core::push_text(Id id, std::string_view text, Tokens& out) const {
+  if (plain_token(id) != text) out.texts.push_back({out.ids.size(), std::string(text)});
+}
+
 void Core::push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const {
-  if (plain_token(id) != text) {
-    out.texts.push_back({out.ids.size(), std::string(text)});
-  }
+  push_text(id, text, out);
   out.push(id, offset, static_cast<std::int32_t>(word));
 }
 
@@ -323,9 +325,13 @@ void Core::encode_literally(std::string_view text, std::size_t begin, std::size_
       auto& tokens = scratch.pieces;
       tokens.clear();
       model().tokenize(piece.text, tokens);
+      const Id own_text = model().own_text_id();
       for (const Piece& token : tokens) {
         Span span{token.begin, token.end};
         piece.source(token.begin, token.end, span);
+        if (token.id == own_text) {
+          push_text(own_text, std::string_view(piece.text).substr(token.begin, token.end - token.begin), out);
+        }
         out.push(token.id, characters(span), static_cast<std::int32_t>(word));
       }
       ++word;

@@ -98,6 +98,8 @@ class Core {
   void encode_text(std::string_view text, Tokens& out, Scratch& scratch) const;
   void encode_literally(std::string_view text, std::size_t begin, std::size_t end, std::uint32_t& word, Tokens& out,
                         Scratch& scratch) const;
+  // Keeps the text of the token that comes next, if its id reads otherwise.
+  void push_text(Id id, std::string_view text, Tokens& out) const;
   void push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const;
   void prepare();
   Span trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const;

@@ -54,6 +54,15 @@ void Vocabulary::add(std::string_view token, std::int64_t id) {
   by_id_[static_cast<std::size_t>(id)] = e;
 }
 
+void Vocabulary::add_again(std::string_view token, std::int64_t id) {
+  const Id before = find(token);
+  const std::uint32_t entry = before == kNoId ? kEmpty : by_id_[static_cast<std::size_t>(before)];
+  add(token, id);
+  if (before == kNoId || before == id) return;
+  by_id_[static_cast<std::size_t>(before)] = entry;
+  ++again_;
+}
+
 void Vocabulary::find_all(const std::string_view* tokens, std::size_t n, Id* out) const {
   constexpr std::size_t kBlock = 32;
   const auto fetch = [](const void* p) {

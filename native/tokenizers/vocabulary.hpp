@@ -46,6 +46,8 @@ class Vocabulary {
   void reserve(std::size_t tokens, std::size_t bytes);
   // Adds a token; one that is there already gets the new id.
   void add(std::string_view token, std::int64_t id);
+  // Adds a token to a list in which it may stand twice: the last id is found, the others read as the token too.
+  void add_again(std::string_view token, std::int64_t id);
 
   Id find(std::string_view token) const {
     if (slots_.empty()) return kNoId;
@@ -64,7 +66,7 @@ class Vocabulary {
   }
   // The token of an id; check contains() first.
   std::string_view operator[](Id id) const { return text(entries_[by_id_[static_cast<std::size_t>(id)]]); }
-  std::size_t size() const { return entries_.size(); }    // distinct tokens
+  std::size_t size() const { return entries_.size() + again_; }
   std::size_t id_limit() const { return by_id_.size(); }  // one more than the largest id
   bool has_shared_ids() const { return shared_ids_; }
 
@@ -90,6 +92,7 @@ class Vocabulary {
   std::vector<std::uint32_t> by_id_;
   std::vector<Slot> slots_;
   std::size_t mask_ = 0;
+  std::size_t again_ = 0;  // ids of tokens that have a later one
   bool shared_ids_ = false;
 };
 

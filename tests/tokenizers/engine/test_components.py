@@ -209,10 +209,8 @@ def test_without_a_decoder_tokens_are_joined_by_spaces():
     ("section", "spec", "name"),
     [
         ("normalizer", {"type": "Nmt"}, "Nmt"),
-        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": ""}, "Precompiled"),
         ("pre_tokenizer", {"type": "UnicodeScripts"}, "UnicodeScripts"),
         ("decoder", {"type": "CTC"}, "CTC"),
-        ("model", {"type": "Unigram", "vocab": [], "unk_id": None}, "Unigram"),
         ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": r"(a)\1"}, "behavior": "Isolated"}, "back-reference"),
         ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": r"\p{Greek}"}, "behavior": "Isolated"}, "Greek"),
     ],

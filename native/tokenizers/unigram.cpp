@@ -1,0 +1,156 @@
+#include "unigram.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <limits>
+
+#include "unicode.hpp"
+
+namespace enfold::tok {
+
+namespace {
+
+constexpr double kUnknownPenalty = 10;  // below the worst score of the vocabulary
+constexpr std::uint32_t kNowhere = 0xFFFFFFFFu;
+
+std::string number(double value) {
+  char text[40];
+  std::string out(text, std::to_chars(text, text + sizeof text, value).ptr);
+  if (out.find_first_of(".e") == std::string::npos) out += ".0";
+  return out;
+}
+
+}  // namespace
+
+Unigram::Unigram(json::Value spec) : byte_fallback_(spec.flag("byte_fallback", false, "model.byte_fallback")) {
+  read_vocabulary(spec.need("vocab", "model"));
+  if (const auto unk = spec["unk_id"]; !unk.is_null()) {
+    const std::int64_t id = unk.integer("model.unk_id");
+    if (id < 0 || static_cast<std::size_t>(id) >= scores_.size()) {
+      throw Error("model.unk_id is " + std::to_string(id) + ", but the vocabulary has " +
+                  std::to_string(scores_.size()) + " tokens: it should be the index of one of them, or null");
+    }
+    unk_ = static_cast<Id>(id);
+  }
+  double lowest = std::numeric_limits<double>::infinity();
+  for (const double score : scores_) lowest = std::min(lowest, score);
+  unknown_score_ = lowest - kUnknownPenalty;
+  std::vector<std::pair<std::string_view, std::int32_t>> keys;
+  keys.reserve(vocab.size());
+  vocab.each([&](std::string_view token, Id id) {
+    if (!token.empty()) keys.emplace_back(token, id);
+  });
+  std::sort(keys.begin(), keys.end());
+  trie_ = DoubleArray(keys);
+  if (!byte_fallback_) return;
+  bytes_.emplace();
+  for (unsigned b = 0; b < 256; ++b) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", b);
+    (*bytes_)[b] = vocab.find(name);
+  }
+}
+
+void Unigram::read_vocabulary(json::Value tokens) {
+  vocab.reserve(tokens.size(), tokens.size() * 8);
+  tokens.each_item("model.vocab", [&](json::Value entry) {
+    const std::size_t id = scores_.size();
+    if (!entry.is(json::Kind::array) || entry.size() != 2) {
+      throw Error("model.vocab should be a list of [token, score], entry " + std::to_string(id) + " is none");
+    }
+    bool first = true;
+    entry.each_item("an entry of model.vocab", [&](json::Value part) {
+      if (first) vocab.add_again(part.string("a token in model.vocab"), static_cast<std::int64_t>(id));
+      else scores_.push_back(part.number("a score in model.vocab"));
+      first = false;
+    });
+  });
+}
+
+void Unigram::fill(std::string_view word, std::vector<Step>& steps) const {
+  steps.assign(word.size() + 1, Step{0, kNowhere, kNoId});
+  const char* const begin = word.data();
+  const char* const end = begin + word.size();
+  for (std::uint32_t at = 0; at < word.size();) {
+    const double so_far = steps[at].score;
+    const char* const p = begin + at;
+    const auto n = static_cast<std::uint32_t>(unicode::length(static_cast<unsigned char>(*p)));
+    const auto offer = [&](std::size_t to, double score, Id id) {
+      Step& step = steps[to];
+      if (step.start != kNowhere && !(score > step.score)) return;
+      if (id == kNoId) {
+        throw Error("a character is unknown, and the model has no unk_id to stand for it: " +
+                    json::quoted(word.substr(at, n)));
+      }
+      step = {score, at, id};
+    };
+    bool single = false;
+    trie_.each_prefix(p, end, [&](Id id, const char* q) {
+      offer(static_cast<std::size_t>(q - begin), scores_[static_cast<std::size_t>(id)] + so_far, id);
+      single |= q == p + n;
+    });
+    if (!single) offer(at + n, unknown_score_ + so_far, unk_);
+    at += n;
+  }
+}
+
+void Unigram::push_unknown(std::string_view word, std::uint32_t begin, std::uint32_t end,
+                           std::vector<Piece>& out) const {
+  const std::string_view text = word.substr(begin, end - begin);
+  if (const Id id = vocab.find(text); id != kNoId) {
+    out.push_back({id, begin, end});
+    return;
+  }
+  const auto byte_id = [&](char c) { return (*bytes_)[static_cast<unsigned char>(c)]; };
+  if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char c) { return byte_id(c) != kNoId; })) {
+    for (const char c : text) out.push_back({byte_id(c), begin, end});
+    return;
+  }
+  out.push_back({unk_, begin, end});
+}
+
+void Unigram::tokenize(std::string_view word, std::vector<Piece>& out) const {
+  if (word.empty()) return;
+  thread_local std::vector<Step> steps;
+  fill(word, steps);
+  // Backwards along the best way, turning it round: each place then knows where its step ends.
+  std::uint32_t next = kNowhere;
+  for (auto at = static_cast<std::uint32_t>(word.size()); at > 0;) {
+    const std::uint32_t start = steps[at].start;
+    steps[at].start = next;
+    next = at;
+    at = start;
+  }
+  constexpr std::size_t kKept = 1 << 16;
+  for (std::uint32_t begin = 0; next != kNowhere;) {
+    std::uint32_t end = next;
+    const Id id = steps[end].id;
+    next = steps[end].start;
+    if (id != unk_) {
+      out.push_back({id, begin, end});
+    } else {
+      // Unknown characters in a row are one token.
+      while (next != kNowhere && steps[next].id == unk_) {
+        end = next;
+        next = steps[end].start;
+      }
+      push_unknown(word, begin, end, out);
+    }
+    begin = end;
+  }
+  if (steps.size() > kKept) std::vector<Step>().swap(steps);
+}
+
+std::string Unigram::dump() const {
+  std::string out =
+      "{\"type\":\"Unigram\",\"unk_id\":" + (unk_ == kNoId ? "null" : std::to_string(unk_)) + ",\"vocab\":[";
+  for (std::size_t id = 0; id < scores_.size(); ++id) {
+    if (id) out += ',';
+    out.append(1, '[').append(json::quoted(vocab[static_cast<Id>(id)])).append(1, ',');
+    out.append(number(scores_[id])).append(1, ']');
+  }
+  return out + "],\"byte_fallback\":" + (byte_fallback_ ? "true" : "false") + "}";
+}
+
+}  // namespace enfold::tok

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "double_array.hpp"
+#include "models.hpp"
+
+namespace enfold::tok {
+
+// The likeliest way to write a word with the tokens of a vocabulary (Kudo 2018): scores are log probabilities.
+class Unigram final : public Model {
+ public:
+  explicit Unigram(json::Value spec);
+  void tokenize(std::string_view word, std::vector<Piece>& out) const override;
+  std::string dump() const override;
+  const char* type() const override { return "Unigram"; }
+  Id own_text_id() const override { return unk_; }
+
+ private:
+  // Where the best way to some place of the word comes from.
+  struct Step {
+    double score;
+    std::uint32_t start;
+    Id id;
+  };
+  void read_vocabulary(json::Value tokens);
+  void fill(std::string_view word, std::vector<Step>& steps) const;
+  void push_unknown(std::string_view word, std::uint32_t begin, std::uint32_t end, std::vector<Piece>& out) const;
+
+  DoubleArray trie_;
+  std::vector<double> scores_;
+  double unknown_score_ = 0;
+  Id unk_ = kNoId;
+  bool byte_fallback_;
+  std::optional<std::array<Id, 256>> bytes_;  // ids of <0x00> … <0xFF>; kNoId for those that are missing
+};
+
+}  // namespace enfold::tok
