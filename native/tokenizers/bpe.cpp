@@ -13,8 +13,6 @@ std::string dump_vocabulary(const Vocabulary& vocab);
 
 namespace {
 
-constexpr std::size_t kShort = 48;  // symbols up to which scanning for the lowest rank beats a heap
-
 std::optional<std::string> optional_text(json::Value spec, const char* key) {
   if (spec[key].is_null()) return std::nullopt;
   return spec.text(key, "model");
@@ -61,6 +59,7 @@ Bpe::Bpe(json::Value spec)
 void Bpe::read_merges(json::Value merges) {
   const std::size_t slots = std::bit_ceil(std::max<std::size_t>(merges.size() * 3 / 2, 8));
   merges_.assign(slots, Merge{0, kNever, 0});
+  first_ranks_.assign(vocab.id_limit(), kNever);
   mask_ = slots - 1;
   shift_ = 64 - std::countr_zero(slots);
   const std::size_t strip = prefix_ ? prefix_->size() : 0;
@@ -89,6 +88,8 @@ void Bpe::read_merges(json::Value merges) {
       std::size_t i = place(pair);
       while (merges_[i].rank != kNever && merges_[i].pair != pair) i = (i + 1) & mask_;
       merges_[i] = {pair, resolved, ids[k + 2]};
+      std::uint32_t& first = first_ranks_[static_cast<std::size_t>(ids[k + 2])];
+      first = std::min(first, resolved);
     }
     tokens.clear();
     joined.clear();
@@ -162,21 +163,20 @@ void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {
 }
 
 void Bpe::merge(std::vector<Symbol>& symbols) const {
-  if (symbols.size() < 2) return;
-  if (symbols.size() <= kShort && !(dropout_ && *dropout_ > 0) && !vocab.has_shared_ids()) return merge_short(symbols);
-  merge_long(symbols);
+  merge(symbols, [&](std::size_t i) {
+    const Merge* found = find(symbols[i].id, symbols[i + 1].id);
+    return found ? *found : Merge{0, kNever, kNoId};
+  });
 }
 
-void Bpe::merge_short(std::vector<Symbol>& symbols) const {
-  std::uint32_t ranks[kShort];  // rank of the pair that starts at each symbol
-  Id made[kShort];
+void Bpe::merge_short(std::vector<Symbol>& symbols, std::uint32_t* ranks, Id* made) const {
   std::size_t n = symbols.size();
+  ranks[n - 1] = kNever;
   const auto look = [&](std::size_t i) {
     const Merge* found = i + 1 < n ? find(symbols[i].id, symbols[i + 1].id) : nullptr;
     ranks[i] = found ? found->rank : kNever;
     made[i] = found ? found->id : kNoId;
   };
-  for (std::size_t i = 0; i < n; ++i) look(i);
   for (;;) {
     std::size_t best = 0;
     for (std::size_t i = 1; i + 1 < n; ++i) {

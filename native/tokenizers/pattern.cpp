@@ -28,20 +28,18 @@ Pattern::Pattern(json::Value spec, const char* what) {
 std::vector<Cut> Pattern::find(std::string_view text) const {
   const auto size = static_cast<std::uint32_t>(text.size());
   std::vector<Cut> cuts;
-  if (style_) {
-    scan(*style_, text.data(), text.data() + text.size(), [&](const char* begin, const char* end) {
-      cuts.push_back(
-          {static_cast<std::uint32_t>(begin - text.data()), static_cast<std::uint32_t>(end - text.data()), true});
-    });
-    return cuts;
-  }
   std::uint32_t last = 0;
   const auto found = [&](std::size_t begin, std::size_t end) {
     if (last != begin) cuts.push_back({last, static_cast<std::uint32_t>(begin), false});
     cuts.push_back({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), true});
     last = static_cast<std::uint32_t>(end);
   };
-  if (regex_) {
+  if (style_) {
+    const char* const base = text.data();
+    scan(*style_, base, base + size, [&](const char* begin, const char* end) {
+      found(static_cast<std::size_t>(begin - base), static_cast<std::size_t>(end - base));
+    });
+  } else if (regex_) {
     if (!text.empty()) regex_->each_match(text, found);
   } else {
     for (std::size_t at = 0; (at = text.find(literal_, at)) != std::string_view::npos; at += literal_.size()) {

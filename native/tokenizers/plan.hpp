@@ -13,11 +13,13 @@ namespace enfold::tok {
 // Working memory of one thread.
 struct Scratch {
   WordCache cache;
+  std::vector<Found> found;
   Tokens first, second;
   std::vector<Piece> pieces;
   std::vector<Bpe::Symbol> symbols;
   std::vector<Section> sections, inner;
   std::vector<std::uint32_t> characters;  // see encode_literally
+  std::vector<std::uint32_t> characters_of;
   std::string word, text;
   std::string utf8[2];
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 
 #include "plan.hpp"
 
@@ -14,8 +15,10 @@ class BertPlan final : public Plan {
     for (char32_t c = 0; c < 128; ++c) ascii_[c] = classes_[record(c)];
     if (!normalizer.strip_accents) return;
     for (char32_t c = 0x80; c < 0x110000; ++c) {
-      if (!unicode::has(c, unicode::kNfd) || classes_[record(c)] != kDecomposes) continue;
-      if (const Class k = class_decomposed(c); k != kInWord) exceptions_.push_back({c, k});
+      if (c % 128 == 0 && !decomposes_in_page(c)) c += 127;
+      else if (unicode::has(c, unicode::kNfd) && classes_[record(c)] == kDecomposes) {
+        if (const Class k = class_decomposed(c); k != kInWord) exceptions_.push_back({c, k});
+      }
     }
   }
 
@@ -31,14 +34,19 @@ class BertPlan final : public Plan {
 
   void run(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
            Scratch& scratch) const override {
+    const auto find = [&](const char* p, std::size_t n, bool, std::vector<Found>& found) {
+      return this->find({p, n}, found, scratch);
+    };
+    Words words(scratch.cache, scratch.found, out, limit, at, word, false, find);
     const char* p = text.data();
     const char* const end = p + text.size();
+    std::uint32_t gap = 0;
     while (p < end) {
       std::size_t n = 0;
       Class k = class_at(p, n);
       if (k == kBlank) {
         p += n;
-        ++at;
+        ++gap;
         continue;
       }
       const char* const begin = p;
@@ -46,8 +54,11 @@ class BertPlan final : public Plan {
       if (k == kInWord) {
         while (p < end && (k = class_at(p, n)) == kInWord) p += n;
       }
-      take(begin, static_cast<std::size_t>(p - begin), limit, at, word, out, scratch);
+      words.add(begin, static_cast<std::size_t>(p - begin), gap);
+      gap = 0;
     }
+    words.flush();
+    word = words.word();
   }
 
  private:
@@ -71,13 +82,19 @@ class BertPlan final : public Plan {
     return p.flags & unicode::kPunctuation ? kAlone : kInWord;
   }
 
+  static bool decomposes_in_page(char32_t first) {
+    for (char32_t c = first; c < first + 128; ++c) {
+      if (unicode::has(c, unicode::kNfd)) return true;
+    }
+    return false;
+  }
+
   // What is left of a character after decomposing it and dropping its accents.
-  Class class_decomposed(char32_t c) const {
-    std::string text;
-    unicode::append(text, c);
+  static Class class_decomposed(char32_t c) {
     std::size_t words = 0, alone = 0, odd = 0;
-    for (const auto& item : unicode::normalize(text, unicode::Form::nfd)) {
-      const auto& p = unicode::properties(item.c);
+    char32_t room[3];
+    for (const char32_t part : unicode::canonical(c, room)) {
+      const auto& p = unicode::properties(part);
       if (p.flags & unicode::kAccent) continue;
       if (p.flags & unicode::kSpace || p.combining_class) ++odd;
       else if (p.flags & unicode::kPunctuation) ++alone;
@@ -99,75 +116,36 @@ class BertPlan final : public Plan {
     return at != exceptions_.end() && at->first == c ? at->second : kInWord;
   }
 
-  void take(const char* p, std::size_t n, const char* limit, std::uint32_t& at, std::uint32_t& word, Tokens& out,
-            Scratch& scratch) const {
-    const bool short_word = n <= WordCache::kMaxKey;
-    WordCache::Key key{};
-    WordCache::Slot* slot = nullptr;
-    if (short_word) {
-      key = WordCache::key_of(p, n, limit);
-      slot = &scratch.cache.at(key);
-      if (WordCache::holds(*slot, key, n)) {
-        emit(*slot, at, word, out);
-        word += slot->count > 0;
-        at += slot->characters;
-        return;
-      }
-    }
-    thread_local std::vector<Found> found;
-    found.clear();
-    const std::size_t characters = find({p, n}, found, scratch);
-    for (const Found& f : found) out.push(f.id, {at + f.begin, at + f.end}, static_cast<std::int32_t>(word));
-    if (slot) keep(*slot, key, n, characters, found);
-    word += !found.empty();
-    at += static_cast<std::uint32_t>(characters);
-  }
-
   // Tokens of one raw word; returns its characters.
   std::size_t find(std::string_view word, std::vector<Found>& found, Scratch& scratch) const {
-    std::string& text = scratch.word;
+    std::string& text = scratch.word;     // the word as the normaliser leaves it
+    auto& owners = scratch.characters_of;  // for each of its bytes, the character of the raw word it comes from
     text.clear();
-    scratch.pieces.clear();
-    std::size_t characters = 0;
-    constexpr auto kChanges = unicode::kNfd | unicode::kAccent | unicode::kControl | unicode::kCjk | unicode::kToSpace;
-    bool simple = true;  // one character stays one character
-    for (std::size_t i = 0; i < word.size() && simple; ++characters) {
-      const std::size_t n = unicode::length(static_cast<unsigned char>(word[i]));
+    owners.clear();
+    std::uint32_t character = 0;
+    for (std::size_t i = 0; i < word.size(); ++character) {
       const char32_t c = unicode::decode(word.data() + i);
-      char32_t image[2] = {c, 0};
-      simple = !unicode::has(c, kChanges) && (!normalizer_.lowercase || unicode::lower(c, image) == 1);
-      unicode::append(text, image[0]);
-      i += n;
-    }
-    if (!simple) return find_literally(word, found, scratch);
-    if (text.empty()) return 0;
-    model_.tokenize(text, scratch.pieces);
-    std::uint32_t c = 0, i = 0;
-    for (const Piece& piece : scratch.pieces) {
-      const std::uint32_t begin = c;
-      for (; i < piece.end; ++i) c += !unicode::is_continuation(text[i]);
-      found.push_back({piece.id, begin, c});
-    }
-    return characters;
-  }
-
-  std::size_t find_literally(std::string_view word, std::vector<Found>& found, Scratch& scratch) const {
-    Aligned text = Aligned::from(word, 0);
-    normalizer_.apply(text);
-    std::vector<Aligned> pieces;
-    if (!text.text.empty()) pieces.push_back(std::move(text));
-    BertPreTokenizer().apply(pieces);
-    for (const Aligned& piece : pieces) {
-      scratch.pieces.clear();
-      model_.tokenize(piece.text, scratch.pieces);
-      for (const Piece& token : scratch.pieces) {
-        Span span{};
-        piece.source(token.begin, token.end, span);
-        found.push_back({token.id, static_cast<std::uint32_t>(unicode::count(word.substr(0, span.begin))),
-                         static_cast<std::uint32_t>(unicode::count(word.substr(0, span.end)))});
+      i += unicode::length(static_cast<unsigned char>(word[i]));
+      const auto flags = unicode::properties(c).flags;
+      if (normalizer_.clean_text && flags & unicode::kControl) continue;
+      char32_t room[3];
+      std::span<const char32_t> parts(&c, 1);
+      if (normalizer_.strip_accents && flags & unicode::kNfd) parts = unicode::canonical(c, room);
+      for (const char32_t part : parts) {
+        if (normalizer_.strip_accents && unicode::has(part, unicode::kAccent)) continue;
+        char32_t image[2] = {part, 0};
+        const int n = normalizer_.lowercase ? unicode::lower(part, image) : 1;
+        for (int k = 0; k < n; ++k) unicode::append(text, image[k]);
+        owners.resize(text.size(), character);
       }
     }
-    return unicode::count(word);
+    if (text.empty()) return character;
+    scratch.pieces.clear();
+    model_.tokenize(text, scratch.pieces);
+    for (const Piece& piece : scratch.pieces) {
+      found.push_back({piece.id, owners[piece.begin], owners[piece.end - 1] + 1});
+    }
+    return character;
   }
 
   const WordPiece& model_;

@@ -38,11 +38,13 @@ Behavior read_behavior(json::Value value, const char* what) {
 }
 
 struct WhitespaceSplit final : PreTokenizer {
+  bool only_cuts() const override { return true; }
   void apply(std::vector<Aligned>& pieces) const override { split_characters(pieces, Behavior::removed, is_space); }
 };
 
 // Runs of word characters and runs of what is neither word nor space.
 struct Whitespace final : PreTokenizer {
+  bool only_cuts() const override { return true; }
   void apply(std::vector<Aligned>& pieces) const override {
     each_piece(pieces, [](Aligned& piece, std::vector<Aligned>& out) {
       const auto kind = [](char32_t c) { return has(c, unicode::kWord) ? 1 : is_space(c) ? 0 : 2; };
@@ -62,6 +64,7 @@ struct Whitespace final : PreTokenizer {
 };
 
 struct Punctuation final : PreTokenizer {
+  bool only_cuts() const override { return true; }
   Behavior behavior;
   void apply(std::vector<Aligned>& pieces) const override {
     split_characters(pieces, behavior, [](char32_t c) { return has(c, unicode::kPunctuation); });
@@ -69,6 +72,7 @@ struct Punctuation final : PreTokenizer {
 };
 
 struct CharDelimiterSplit final : PreTokenizer {
+  bool only_cuts() const override { return true; }
   char32_t delimiter;
   void apply(std::vector<Aligned>& pieces) const override {
     split_characters(pieces, Behavior::removed, [&](char32_t c) { return c == delimiter; });

@@ -14,6 +14,8 @@ class PreTokenizer {
   virtual ~PreTokenizer() = default;
   // Replaces the pieces by their parts.
   virtual void apply(std::vector<Aligned>& pieces) const = 0;
+  // Whether it leaves the text of the pieces as it is and only cuts or drops parts of it.
+  virtual bool only_cuts() const { return false; }
 };
 
 struct PreTokenizerSequence final : PreTokenizer {
@@ -30,11 +32,13 @@ struct ByteLevelPreTokenizer final : PreTokenizer {
 
 struct BertPreTokenizer final : PreTokenizer {
   void apply(std::vector<Aligned>& pieces) const override;
+  bool only_cuts() const override { return true; }
 };
 
 struct DigitsPreTokenizer final : PreTokenizer {
   bool individual;
   void apply(std::vector<Aligned>& pieces) const override;
+  bool only_cuts() const override { return true; }
 };
 
 struct SplitPreTokenizer final : PreTokenizer {
@@ -43,6 +47,7 @@ struct SplitPreTokenizer final : PreTokenizer {
   bool invert;
   SplitPreTokenizer(Pattern p, Behavior b, bool i) : pattern(std::move(p)), behavior(b), invert(i) {}
   void apply(std::vector<Aligned>& pieces) const override;
+  bool only_cuts() const override { return true; }
 };
 
 // Null for a null specification.

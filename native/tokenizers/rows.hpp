@@ -53,6 +53,8 @@ class Buffer {
     if (size_ == capacity_) reserve(size_ + 1);
     data_[size_++] = value;
   }
+  // Adds a value where reserve() has made room.
+  void put(T value) { data_[size_++] = value; }
   void append(const T* from, std::size_t n) {
     if (n) std::memcpy(extend(n), from, n * sizeof(T));
   }
@@ -94,6 +96,17 @@ struct Tokens {
     ids.push_back(id);
     if (want_offsets) offsets.push_back(offset);
     if (want_words) words.push_back(word);
+  }
+  // Room for n more tokens, which put() then needs not ask for.
+  void reserve(std::size_t n) {
+    ids.reserve(ids.size() + n);
+    if (want_offsets) offsets.reserve(offsets.size() + n);
+    if (want_words) words.reserve(words.size() + n);
+  }
+  void put(Id id, Span offset, std::int32_t word) {
+    ids.put(id);
+    if (want_offsets) offsets.put(offset);
+    if (want_words) words.put(word);
   }
   void resize_down(std::size_t n) {
     ids.resize_down(n);

@@ -1,8 +1,13 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <optional>
 #include <string_view>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "unicode.hpp"
 
@@ -11,37 +16,54 @@
 namespace enfold::tok {
 
 enum class Style {
-  gpt2,    // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-  cl100k,  // (?i:'s|…)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-  qwen2,   // the same with \p{N}
+  gpt2,      // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+  cl100k,    // (?i:'s|…)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+  qwen2,     // the same with \p{N}
+  qwen35,    // qwen2 whose words hold marks: [\p{L}\p{M}]+ and [^\s\p{L}\p{M}\p{N}]+
+  o200k,     // words cut where upper case follows lower case, with the contraction behind them; [\r\n/]*
+  tekken,    // o200k without contractions, \p{N}
+  deepseek,  // [!-/:-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+  numbers,   // \p{N}{1,3}
+  kanji,     // [一-龥぀-ゟ゠-ヿ]+
 };
 
 // The style that a pattern's source text spells, if it is one of those.
 std::optional<Style> style_of(std::string_view pattern);
 
-enum CharClass : std::uint8_t { kOther, kLetter, kNumber, kBlank, kNewline };
+// Kinds of characters, one bit each; what is neither has none.
+enum CharClass : std::uint8_t {
+  kUpper = 1,         // Lu, Lt
+  kLower = 2,         // Ll
+  kCaseless = 4,      // Lm, Lo
+  kMarked = 8,        // M
+  kNumber = 16,       // N
+  kBlank = 32,        // white space but for
+  kNewline = 64,      // \r and \n
+  kPunctuated = 128,  // P, S
+  kLetter = kUpper | kLower | kCaseless,
+};
 
-// Class of each distinct property record (see unicode::kStage2).
+// Classes of each distinct property record (see unicode::kStage2).
 extern const std::array<std::uint8_t, 65536 / 128> kClassOfRecord;
 extern const std::array<std::uint8_t, 128> kClassOfAscii;
 
 // Class of the character at `p`; sets its length.
-inline CharClass class_at(const char* p, std::size_t& n) {
+inline unsigned class_at(const char* p, std::size_t& n) {
   const auto lead = static_cast<unsigned char>(*p);
   if (lead < 0x80) {
     n = 1;
-    return static_cast<CharClass>(kClassOfAscii[lead]);
+    return kClassOfAscii[lead];
   }
   n = unicode::length(lead);
   const char32_t c = unicode::decode(p);
-  return static_cast<CharClass>(kClassOfRecord[unicode::kStage2[(unicode::kStage1[c >> 7] << 7) | (c & 127)]]);
+  return kClassOfRecord[unicode::kStage2[(unicode::kStage1[c >> 7] << 7) | (c & 127)]];
 }
 
 namespace detail {
 
-// Length of the contraction at `p` (which points at an apostrophe), 0 for none.
+// Length of the contraction at `p`, 0 for none.
 inline std::size_t contraction(const char* p, const char* end, bool any_case) {
-  if (end - p < 2) return 0;
+  if (end - p < 2 || *p != '\'') return 0;
   const char fold = any_case ? 0x20 : 0;
   const char a = static_cast<char>(p[1] | fold);
   if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
@@ -51,78 +73,211 @@ inline std::size_t contraction(const char* p, const char* end, bool any_case) {
   return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-inline const char* run_of(const char* p, const char* end, CharClass wanted) {
-  std::size_t n;
-  while (p < end && class_at(p, n) == wanted) p += n;
+// The end of the run of ASCII letters at `p`.
+inline const char* skip_ascii_letters(const char* p, const char* end) {
+#if defined(__SSE2__)
+  for (; end - p >= 16; p += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i place = _mm_sub_epi8(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+    const __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(place, _mm_set1_epi8(25)), place);
+    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(letter));
+    if (mask != 0xFFFF) return p + std::countr_one(mask);
+  }
+#endif
+  while (p < end && static_cast<unsigned char>((*p | 0x20) - 'a') < 26) ++p;
   return p;
+}
+
+// The end of the run of characters of the wanted classes at `p`.
+template <unsigned wanted>
+inline const char* run_of(const char* p, const char* end) {
+  std::size_t n;
+  for (;;) {
+    if constexpr ((wanted & kLetter) == kLetter) p = skip_ascii_letters(p, end);
+    if (p >= end || !(class_at(p, n) & wanted)) return p;
+    p += n;
+  }
+}
+
+// The end of the run of characters of none of the classes.
+template <unsigned unwanted>
+inline const char* run_without(const char* p, const char* end) {
+  std::size_t n;
+  while (p < end && !(class_at(p, n) & unwanted)) p += n;
+  return p;
+}
+
+// The end of a word of o200k that begins at `p`: capitals then small letters, at least one of either. Characters
+// without case are both; where nothing small follows the capitals, the first alternative of the pattern ends behind
+// the last of those, and only a word of capitals alone is left to the second.
+inline const char* cased_word(const char* p, const char* end) {
+  const char* caseless = nullptr;
+  std::size_t n;
+  unsigned k = 0;
+  while (p < end && (k = class_at(p, n)) & (kUpper | kCaseless | kMarked)) {
+    p += n;
+    if (k & (kCaseless | kMarked)) caseless = p;
+  }
+  if (p < end && k & kLower) return run_of<kLower | kCaseless | kMarked>(p, end);
+  return caseless ? caseless : p;
+}
+
+// White space at `p` (of class `k`, `n` bytes): up to the last newline, else all but the last character when a word
+// follows.
+template <bool newlines>
+inline const char* white_space(const char* p, const char* end, unsigned k, std::size_t n) {
+  const char* const start = p;
+  const char* last = p;  // start of the last character of the run
+  const char* newline = nullptr;
+  do {
+    last = p;
+    p += n;
+    if (k == kNewline) newline = p;
+    if (p >= end) break;
+    k = class_at(p, n);
+  } while (k & (kBlank | kNewline));
+  if (newlines && newline) return newline;
+  return p < end && last > start ? last : p;
 }
 
 }  // namespace detail
 
-// Calls emit(begin, end) for each piece; the pieces cover the text.
-template <Style style, typename Emit>
-void scan(const char* p, const char* end, Emit&& emit) {
-  constexpr bool modern = style != Style::gpt2;
+namespace detail {
+
+template <typename Emit>
+void scan_deepseek(const char* p, const char* end, Emit&& emit) {
+  constexpr unsigned in_word = kLetter | kMarked;
+  const auto letter = [](char c) { return static_cast<unsigned char>((c | 0x20) - 'a') < 26; };
   while (p < end) {
     const char* const start = p;
-    if (*p == '\'') {
+    std::size_t n = 0, m = 0;
+    const unsigned first = class_at(p, n);
+    if (n == 1 && first & kPunctuated && p + 1 < end && letter(p[1])) {
+      emit(start, p = skip_ascii_letters(p + 1, end));
+      continue;
+    }
+    const unsigned second = p + n < end ? class_at(p + n, m) : 0u;
+    if (first & in_word || (!(first & (kNewline | kPunctuated)) && second & in_word)) {
+      emit(start, p = run_of<in_word>(p + n, end));
+    } else if (first & kPunctuated || (*p == ' ' && second & kPunctuated)) {
+      p = run_of<kPunctuated>(p + n, end);
+      while (p < end && (*p == '\r' || *p == '\n')) ++p;
+      emit(start, p);
+    } else if (first & (kBlank | kNewline)) {
+      emit(start, p = white_space<true>(p, end, first, n));
+    } else {
+      p += n;
+    }
+  }
+}
+
+template <typename Emit>
+void scan_numbers(const char* p, const char* end, Emit&& emit) {
+  while (p < end) {
+    const char* const start = p;
+    std::size_t n = 0;
+    for (int k = 0; k < 3 && p < end && class_at(p, n) & kNumber; ++k) p += n;
+    if (p > start) emit(start, p);
+    else p += n;
+  }
+}
+
+template <typename Emit>
+void scan_kanji(const char* p, const char* end, Emit&& emit) {
+  const char* start = nullptr;
+  while (p < end) {
+    const auto lead = static_cast<unsigned char>(*p);
+    const char32_t c = lead < 0xE3 ? 0 : unicode::decode(p);
+    const bool in = (c >= 0x4E00 && c <= 0x9FA5) || (c >= 0x3040 && c <= 0x30FF);
+    if (in && !start) start = p;
+    if (!in && start) emit(start, p), start = nullptr;
+    p += unicode::length(lead);
+  }
+  if (start) emit(start, end);
+}
+
+}  // namespace detail
+
+// Calls emit(begin, end) for each match. All but the last three styles match everything.
+template <Style style, typename Emit>
+void scan(const char* p, const char* end, Emit&& emit) {
+  if constexpr (style == Style::deepseek) return detail::scan_deepseek(p, end, emit);
+  if constexpr (style == Style::numbers) return detail::scan_numbers(p, end, emit);
+  if constexpr (style == Style::kanji) return detail::scan_kanji(p, end, emit);
+  constexpr bool modern = style != Style::gpt2;
+  constexpr bool cased = style == Style::o200k || style == Style::tekken;
+  constexpr unsigned in_word = cased || style == Style::qwen35 ? kLetter | kMarked : kLetter;
+  constexpr unsigned in_other = style == Style::qwen35 ? kLetter | kMarked | kNumber | kBlank | kNewline
+                                                       : kLetter | kNumber | kBlank | kNewline;  // the rest, that is
+  constexpr int digits = style == Style::gpt2 ? 0 : style == Style::cl100k || style == Style::o200k ? 3 : 1;
+  while (p < end) {
+    const char* const start = p;
+    if constexpr (!cased) {
       if (const std::size_t n = detail::contraction(p, end, modern)) {
         emit(start, p += n);
         continue;
       }
     }
     std::size_t n = 0;
-    CharClass first = class_at(p, n);
-    if (first == kLetter) {
-      emit(start, p = detail::run_of(p + n, end, kLetter));
-      continue;
+    unsigned first = class_at(p, n);
+    // What may stand before a word: any character but a newline in the modern patterns, a space in the old one.
+    const char* word = nullptr;
+    unsigned second = 0;
+    std::size_t m = 0;
+    if (first & kLetter) {
+      word = p;
+    } else if (p + n < end && (modern ? !(first & (kNewline | kNumber)) : *p == ' ')) {
+      second = class_at(p + n, m);
+      if (second & in_word) word = p + n;
     }
-    if (first == kNumber) {
-      p += n;
-      if constexpr (style == Style::gpt2) {
-        p = detail::run_of(p, end, kNumber);
-      } else if constexpr (style == Style::cl100k) {
-        for (int k = 1; k < 3 && p < end && class_at(p, n) == kNumber; ++k) p += n;
+    if (!word && first & in_word) word = p;
+    if (word) {
+      if constexpr (cased) {
+        const char* stop = detail::cased_word(word, end);
+        // A mark before capitals alone is a word by itself: the first alternative finds it without what may stand before.
+        if (first & kMarked && word != p) {
+          bool capitals = true;
+          for (const char* q = word; q < stop; q += m) capitals = capitals && class_at(q, m) & kUpper;
+          if (capitals) stop = word;
+        }
+        p = stop;
+        if (style == Style::o200k) p += detail::contraction(p, end, true);
+      } else {
+        p = detail::run_of<in_word>(word, end);
       }
       emit(start, p);
       continue;
     }
-    // What may stand before a word: any character but a newline in the modern patterns, a space in the old one.
-    if (p + n < end && (modern ? first != kNewline : *p == ' ')) {
-      std::size_t m = 0;
-      const CharClass second = class_at(p + n, m);
-      if (second == kLetter || (!modern && second == kNumber)) {
-        emit(start, p = detail::run_of(p + n + m, end, second));
+    if (first & kNumber) {
+      p += n;
+      if constexpr (digits == 0) {
+        p = detail::run_of<kNumber>(p, end);
+      } else {
+        for (int k = 1; k < digits && p < end && class_at(p, n) & kNumber; ++k) p += n;
+      }
+      emit(start, p);
+      continue;
+    }
+    if (*p == ' ' && p + 1 < end) {
+      if (!modern && second & kNumber) {
+        emit(start, p = detail::run_of<kNumber>(p + 1, end));
         continue;
       }
-      if (*p == ' ' && second == kOther) {
-        p += n;
-        first = kOther;
+      if (!(second & in_other)) {
+        p += 1;
+        first = second;
         n = m;
       }
     }
-    if (first == kOther) {
-      p = detail::run_of(p + n, end, kOther);
+    if (!(first & in_other)) {
+      p = detail::run_without<in_other>(p + n, end);
       if constexpr (modern) {
-        while (p < end && (*p == '\r' || *p == '\n')) ++p;
+        while (p < end && (*p == '\r' || *p == '\n' || (cased && *p == '/'))) ++p;
       }
       emit(start, p);
       continue;
     }
-    // White space: up to the last newline, else all but the last character when a word follows.
-    const char* last = p;  // start of the last character of the run
-    const char* newline = nullptr;
-    CharClass k = first;
-    do {
-      last = p;
-      p += n;
-      if (k == kNewline) newline = p;
-      if (p >= end) break;
-      k = class_at(p, n);
-    } while (k == kBlank || k == kNewline);
-    if (modern && newline) p = newline;
-    else if (p < end && last > start) p = last;
-    emit(start, p);
+    emit(start, p = detail::white_space<modern>(p, end, first, n));
   }
 }
 
@@ -132,6 +287,12 @@ void scan(Style style, const char* p, const char* end, Emit&& emit) {
     case Style::gpt2: return scan<Style::gpt2>(p, end, emit);
     case Style::cl100k: return scan<Style::cl100k>(p, end, emit);
     case Style::qwen2: return scan<Style::qwen2>(p, end, emit);
+    case Style::qwen35: return scan<Style::qwen35>(p, end, emit);
+    case Style::o200k: return scan<Style::o200k>(p, end, emit);
+    case Style::tekken: return scan<Style::tekken>(p, end, emit);
+    case Style::deepseek: return scan<Style::deepseek>(p, end, emit);
+    case Style::numbers: return scan<Style::numbers>(p, end, emit);
+    case Style::kanji: return scan<Style::kanji>(p, end, emit);
   }
 }
 

@@ -125,6 +125,8 @@ std::vector<Change> recompose(const std::vector<Change>& source) {
 
 }  // namespace
 
+std::span<const char32_t> canonical(char32_t c, char32_t room[3]) { return decomposition(c, false, room); }
+
 int lower(char32_t c, char32_t out[2]) {
   out[0] = c;
   if (c < 0x80) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,6 +94,9 @@ inline bool is_number(char32_t c) { return properties(c).category - 9u < 3u; }  
 
 // Writes the lower-case image (one or two characters) and returns its length.
 int lower(char32_t c, char32_t out[2]);
+
+// The full canonical decomposition of a character; empty if it has none. `room` may hold it.
+std::span<const char32_t> canonical(char32_t c, char32_t room[3]);
 
 // A character of a transformed text and how it came to be: 0 replaces the next source character, 1 was inserted,
 // -n replaces one and swallows the n that follow.

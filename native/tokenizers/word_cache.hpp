@@ -1,64 +1,24 @@
 #pragma once
 
-#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "rows.hpp"
 
 namespace enfold::tok {
 
-// Tokens of words seen before. Bounded: every word has one slot of a cache line, a newcomer takes it over.
-class WordCache {
- public:
-  static constexpr std::size_t kMaxKey = 24, kMaxTokens = 6;
-  struct Key {
-    std::uint64_t part[3];  // the word's bytes, zero behind them
-    std::uint64_t hash;
-  };
-  struct alignas(64) Slot {
-    std::uint64_t part[3];
-    Id ids[kMaxTokens];
-    std::uint8_t begin[kMaxTokens], end[kMaxTokens];  // characters of the word
-    std::uint8_t bytes;                               // length of the key, 0 for an empty slot
-    std::uint8_t characters;
-    std::uint8_t count;
-  };
-  static_assert(sizeof(Slot) == 64);
-
-  // Room up to `limit` is readable behind `p`.
-  static Key key_of(const char* p, std::size_t n, const char* limit) {
-    Key key;
-    char copy[kMaxKey];
-    if (p + kMaxKey > limit) {
-      std::memcpy(copy, p, n);
-      std::memset(copy + n, 0, kMaxKey - n);
-      p = copy;
-    }
-    for (std::size_t k = 0; k < 3; ++k) key.part[k] = load64(p + 8 * k);
-    // Little or big endian, the bytes behind the word must not count.
-    if (n < 8) key.part[0] &= mask(n);
-    key.part[1] &= n <= 8 ? 0 : n < 16 ? mask(n - 8) : ~0ull;
-    key.part[2] &= n <= 16 ? 0 : n < 24 ? mask(n - 16) : ~0ull;
-    key.hash = mix(key.part[0] ^ 0x9E3779B97F4A7C15ull, key.part[1] ^ 0xD6E8FEB86659FD93ull ^ n) ^
-               key.part[2] * 0x8BB84B93962EACC9ull;
-    key.hash ^= key.hash >> 29;
-    return key;
-  }
-  Slot& at(const Key& key) { return slots_[key.hash & (kSlots - 1)]; }
-  static bool holds(const Slot& slot, const Key& key, std::size_t n) {
-    return slot.bytes == n && slot.part[0] == key.part[0] && slot.part[1] == key.part[1] && slot.part[2] == key.part[2];
-  }
-
- private:
-  static std::uint64_t mask(std::size_t n) {
-    char bytes[8] = {};
-    std::memset(bytes, 0xFF, n);
-    return load64(bytes);
-  }
-  static constexpr std::size_t kSlots = 1 << 15;
-  std::vector<Slot> slots_ = std::vector<Slot>(kSlots);
-};
+inline void prefetch(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#else
+  (void)p;
+#endif
+}
 
 // A word's tokens as they were found; kept in the cache if they fit.
 struct Found {
@@ -66,32 +26,207 @@ struct Found {
   std::uint32_t begin, end;  // characters of the word
 };
 
-inline void emit(const WordCache::Slot& slot, std::uint32_t at, std::uint32_t word, Tokens& out) {
-  const std::size_t n = slot.count;
-  Id* ids = out.ids.extend(n);
-  for (std::size_t i = 0; i < n; ++i) ids[i] = slot.ids[i];
-  if (out.want_offsets) {
-    Span* offsets = out.offsets.extend(n);
-    for (std::size_t i = 0; i < n; ++i) offsets[i] = {at + slot.begin[i], at + slot.end[i]};
+// Tokens of words seen before. Bounded: every word has one slot, a newcomer takes it over. Short words, which are most,
+// have small slots of their own.
+class WordCache {
+ public:
+  static constexpr std::size_t kShortKey = 15, kLongKey = 31;      // bytes
+  static constexpr std::size_t kShortTokens = 3, kLongTokens = 5;
+  struct Short {
+    std::uint64_t key[2];  // the word's bytes, zeros behind them, and in the last byte its length
+    Id ids[kShortTokens];
+    std::uint32_t places;  // four bits each: begin and end of the tokens, characters of the word; then the count
+  };
+  struct Long {
+    std::uint64_t key[4];
+    Id ids[kLongTokens];
+    std::uint8_t begin[kLongTokens], end[kLongTokens];
+    std::uint8_t characters, count;
+  };
+  static_assert(sizeof(Short) == 32 && sizeof(Long) == 64);
+
+  Short& short_slot(std::uint64_t hash) { return short_.get()[hash & (kShortSlots - 1)]; }
+  Long& long_slot(std::uint64_t hash) { return long_.get()[hash & (kLongSlots - 1)]; }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  // Pages that no word has touched cost nothing.
+  template <typename T>
+  static std::unique_ptr<T, Free> cleared(std::size_t n) {
+    void* p = std::calloc(n, sizeof(T));
+    if (!p) throw std::bad_alloc();
+    return std::unique_ptr<T, Free>(static_cast<T*>(p));
   }
-  if (out.want_words) {
-    std::int32_t* words = out.words.extend(n);
-    for (std::size_t i = 0; i < n; ++i) words[i] = static_cast<std::int32_t>(word);
+  static constexpr std::size_t kShortSlots = 1 << 16, kLongSlots = 1 << 14;
+  std::unique_ptr<Short, Free> short_ = cleared<Short>(kShortSlots);
+  std::unique_ptr<Long, Free> long_ = cleared<Long>(kLongSlots);
+};
+
+namespace detail {
+
+// Bytes [0, n) of `p` with zeros behind them and `mark` as the last byte.
+template <std::size_t kWords>
+inline void load_key(const char* p, std::size_t n, const char* limit, unsigned mark, std::uint64_t (&key)[kWords]) {
+  constexpr std::size_t kBytes = 8 * kWords;
+  if (std::endian::native == std::endian::little && p + kBytes <= limit) {
+    for (std::size_t k = 0; k < kWords; ++k) {
+      const std::size_t left = n > 8 * k ? n - 8 * k : 0;
+      key[k] = load64(p + 8 * k) & (left >= 8 ? ~0ull : (1ull << 8 * left) - 1);
+    }
+    key[kWords - 1] |= static_cast<std::uint64_t>(mark) << 56;
+    return;
   }
+  char copy[kBytes] = {};
+  std::memcpy(copy, p, n);
+  copy[kBytes - 1] = static_cast<char>(mark);
+  for (std::size_t k = 0; k < kWords; ++k) key[k] = load64(copy + 8 * k);
 }
 
-inline void keep(WordCache::Slot& slot, const WordCache::Key& key, std::size_t bytes, std::size_t characters,
-          const std::vector<Found>& found) {
-  if (found.size() > WordCache::kMaxTokens) return;
-  std::copy(std::begin(key.part), std::end(key.part), slot.part);
-  slot.bytes = static_cast<std::uint8_t>(bytes);
-  slot.characters = static_cast<std::uint8_t>(characters);
-  slot.count = static_cast<std::uint8_t>(found.size());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    slot.ids[i] = found[i].id;
-    slot.begin[i] = static_cast<std::uint8_t>(found[i].begin);
-    slot.end[i] = static_cast<std::uint8_t>(found[i].end);
+}  // namespace detail
+
+// Words on their way to tokens. They are looked up some at a time, so that the memory of their slots is on its way
+// while others are worked on. `find(p, n, variant, found)` tells the tokens of a word that the cache lacks and returns
+// its characters.
+template <typename Find>
+class Words {
+ public:
+  // `empty_counts`: a word without any token takes a number all the same.
+  Words(WordCache& cache, std::vector<Found>& found, Tokens& out, const char* limit, std::uint32_t at,
+        std::uint32_t word, bool empty_counts, Find& find)
+      : cache_(cache),
+        found_(found),
+        out_(out),
+        limit_(limit),
+        at_(at),
+        word_(word),
+        empty_counts_(empty_counts),
+        find_(find) {}
+
+  std::uint32_t word() const { return word_; }
+
+  // The next word: bytes [p, p + n), `gap` characters behind the last one. `ends`: the next one has another number.
+  // A variant is looked up apart from the others, because `find` treats it in another way.
+  void add(const char* p, std::size_t n, std::uint32_t gap = 0, bool ends = true, bool variant = false) {
+    Item& item = items_[count_++];
+    item.p = p;
+    item.n = static_cast<std::uint32_t>(n);
+    item.gap = gap;
+    item.ends = ends;
+    item.variant = variant;
+    if (n <= WordCache::kShortKey) {
+      detail::load_key(p, n, limit_, static_cast<unsigned>(n | (variant ? 0x80u : 0u)), item.key);
+      const std::uint64_t h = mix(item.key[0] ^ 0x9E3779B97F4A7C15ull, item.key[1] ^ 0xD6E8FEB86659FD93ull);
+      item.slot = &cache_.short_slot(h);
+      prefetch(item.slot);
+    } else if (n <= WordCache::kLongKey) {
+      std::uint64_t key[4];
+      detail::load_key(p, n, limit_, static_cast<unsigned>(n | (variant ? 0x80u : 0u)), key);
+      const std::uint64_t h = mix(key[0] ^ 0x9E3779B97F4A7C15ull, key[1] ^ 0xD6E8FEB86659FD93ull) ^
+                              mix(key[2] ^ 0x8BB84B93962EACC9ull, key[3] ^ 0x4B33A62ED433D4A3ull);
+      item.slot = &cache_.long_slot(h ^ h >> 32);
+      prefetch(item.slot);
+    }
+    if (count_ == kBatch) flush();
   }
-}
+
+  void flush() {
+    out_.reserve(kBatch * WordCache::kLongTokens);
+    for (std::size_t i = 0; i < count_; ++i) {
+      const Item& item = items_[i];
+      at_ += item.gap;
+      std::size_t tokens;
+      if (item.n <= WordCache::kShortKey) tokens = take_short(item);
+      else if (item.n <= WordCache::kLongKey) tokens = take_long(item);
+      else tokens = push(look(item));
+      word_ += item.ends && (tokens || empty_counts_);
+    }
+    count_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kBatch = 16;
+  struct Item {
+    const char* p;
+    void* slot;
+    std::uint64_t key[2];
+    std::uint32_t n, gap;
+    bool ends, variant;
+  };
+
+  void put(Id id, std::uint32_t begin, std::uint32_t end) {
+    out_.put(id, {at_ + begin, at_ + end}, static_cast<std::int32_t>(word_));
+  }
+
+  std::size_t take_short(const Item& item) {
+    auto& slot = *static_cast<WordCache::Short*>(item.slot);
+    if (slot.key[0] != item.key[0] || slot.key[1] != item.key[1]) {
+      const std::size_t characters = look(item);
+      const std::size_t n = found_.size();
+      if (n > WordCache::kShortTokens) return push(characters);
+      std::copy(std::begin(item.key), std::end(item.key), slot.key);
+      slot.places = static_cast<std::uint32_t>(characters << 24 | n << 28);
+      for (std::size_t i = 0; i < n; ++i) {
+        slot.ids[i] = found_[i].id;
+        slot.places |= (found_[i].begin | found_[i].end << 4) << 8 * i;
+      }
+    }
+    const std::uint32_t places = slot.places;
+    const std::size_t n = places >> 28;
+    if (n == 1) {
+      put(slot.ids[0], places & 15, places >> 4 & 15);
+    } else {
+      for (std::size_t i = 0; i < n; ++i) put(slot.ids[i], places >> 8 * i & 15, places >> (8 * i + 4) & 15);
+    }
+    at_ += places >> 24 & 15;
+    return n;
+  }
+
+  std::size_t take_long(const Item& item) {
+    auto& slot = *static_cast<WordCache::Long*>(item.slot);
+    std::uint64_t key[4];
+    detail::load_key(item.p, item.n, limit_, item.n | (item.variant ? 0x80u : 0u), key);
+    if (slot.key[0] != key[0] || slot.key[1] != key[1] || slot.key[2] != key[2] || slot.key[3] != key[3]) {
+      const std::size_t characters = look(item);
+      const std::size_t n = found_.size();
+      if (n > WordCache::kLongTokens) return push(characters);
+      std::copy(std::begin(key), std::end(key), slot.key);
+      slot.characters = static_cast<std::uint8_t>(characters);
+      slot.count = static_cast<std::uint8_t>(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        slot.ids[i] = found_[i].id;
+        slot.begin[i] = static_cast<std::uint8_t>(found_[i].begin);
+        slot.end[i] = static_cast<std::uint8_t>(found_[i].end);
+      }
+    }
+    for (std::size_t i = 0; i < slot.count; ++i) put(slot.ids[i], slot.begin[i], slot.end[i]);
+    at_ += slot.characters;
+    return slot.count;
+  }
+
+  std::size_t look(const Item& item) {
+    found_.clear();
+    return find_(item.p, item.n, item.variant, found_);
+  }
+
+  // Writes what was found; returns how many tokens.
+  std::size_t push(std::size_t characters) {
+    out_.reserve(found_.size() + kBatch * WordCache::kLongTokens);
+    for (const Found& f : found_) put(f.id, f.begin, f.end);
+    at_ += static_cast<std::uint32_t>(characters);
+    return found_.size();
+  }
+
+  WordCache& cache_;
+  std::vector<Found>& found_;
+  Tokens& out_;
+  const char* limit_;
+  std::uint32_t at_, word_;
+  bool empty_counts_;
+  Find& find_;
+  std::size_t count_ = 0;
+  std::array<Item, kBatch> items_;
+};
 
 }  // namespace enfold::tok

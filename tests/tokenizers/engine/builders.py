@@ -212,7 +212,7 @@ BUILDERS = {
     "unknown": lambda: unknowns(False, False),
     "unknown-fused-bytes": lambda: unknowns(True, True),
 }
-PLANNED = {"bert", "bert-cased", "gpt2", "roberta", "llama3", "qwen2", "smollm"}
+PLANNED = {"bert", "bert-cased", "gpt2", "roberta", "llama3", "qwen2", "smollm", "o200k"}
 
 
 @functools.cache

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "models.hpp"
+#include "word_cache.hpp"
+
+namespace enfold::tok {
+
+// What a byte-level BPE model makes of the bytes of a word, with tables that spare it most of its look-ups.
+class ByteWords {
+ public:
+  // Null if the vocabulary lacks a byte.
+  static std::unique_ptr<const ByteWords> make(const Bpe& model);
+
+  // Whether a token of the vocabulary might span the boundary between two characters. The merges of a word never reach
+  // over one that none spans, so a long word (a sentence, in scripts without spaces) may be cut there.
+  bool may_join(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const {
+    return boundaries_.get(place(left, left_size, right, right_size)) ||
+           breaks(left, left_size, right, right_size);
+  }
+  // The token that stands for these bytes, whether merges reach it or not (for ignore_merges).
+  Id whole(const char* p, std::size_t n, std::string& spelled) const;
+  // Appends the tokens of a word's bytes and returns its characters.
+  std::size_t find(const char* p, std::size_t n, std::vector<Found>& found, std::vector<Bpe::Symbol>& symbols) const;
+
+ private:
+  explicit ByteWords(const Bpe& model) : model_(model) {}
+  struct Start {  // the merge of two bytes
+    std::uint32_t rank = Bpe::kNever;
+    Id id = kNoId;
+  };
+  class Bits {
+   public:
+    explicit Bits(std::size_t n) : words_(n / 64) {}
+    void set(std::size_t i) { words_[i >> 6] |= 1ull << (i & 63); }
+    bool get(std::size_t i) const { return words_[i >> 6] >> (i & 63) & 1; }
+
+   private:
+    std::vector<std::uint64_t> words_;
+  };
+  // A short token and its bytes; the last byte of the key is its length.
+  struct Entry {
+    std::uint64_t low;
+    std::uint32_t high;
+    Id id;
+  };
+  static constexpr std::size_t kInline = 11;
+  static constexpr std::size_t kBoundaryBits = 20;
+
+  static std::size_t place(const char* a, std::size_t n, const char* b, std::size_t m) {
+    std::uint32_t x = 0, y = 0;
+    std::memcpy(&x, a, n);
+    std::memcpy(&y, b, m);
+    return (x * 0x9E3779B97F4A7C15ull ^ y * 0xD6E8FEB86659FD93ull) * 0x8BB84B93962EACC9ull >> (64 - kBoundaryBits);
+  }
+  static std::size_t coarse(char a, char b) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(a)) << 8 | static_cast<unsigned char>(b);
+  }
+  // Whether a token might end or begin within one of the two characters and reach into the other.
+  bool breaks(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const {
+    return partial_.get(coarse(left[left_size - 1], *right)) && breaks_indeed(left, left_size, right, right_size);
+  }
+  bool breaks_indeed(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const;
+  static std::size_t start_of(const char* p, std::size_t n) {
+    std::uint32_t x = 0;
+    std::memcpy(&x, p, n < 3 ? n : 3);
+    return x * 0x9E3779B1u >> 16;
+  }
+  void read_token(std::string_view bytes, Id id);
+  void read_characters();
+  Entry* entry(std::uint64_t low, std::uint32_t high);
+
+  const Bpe& model_;
+  std::array<Id, 256> bytes_{};
+  std::vector<Start> starts_ = std::vector<Start>(65536);  // by two bytes
+  Bits boundaries_{std::size_t{1} << kBoundaryBits};       // hashed: a false yes only costs speed
+  Bits partial_{65536};                                    // by last and first byte, as a filter before the other
+  // Of characters that are one token and whose own merges come before all others that they take part in: their tokens.
+  std::vector<Id> characters_;
+  std::vector<std::uint32_t> first_use_;  // the lowest rank that makes a longer token with the character in it
+  std::vector<Entry> whole_;
+  std::size_t whole_mask_ = 0;
+  std::vector<std::uint8_t> longest_;  // bytes of the longest token, by its first three bytes (hashed), 255 for more
+};
+
+}  // namespace enfold::tok
