@@ -163,20 +163,21 @@ void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {
 }
 
 void Bpe::merge(std::vector<Symbol>& symbols) const {
-  merge(symbols, [&](std::size_t i) {
-    const Merge* found = find(symbols[i].id, symbols[i + 1].id);
-    return found ? *found : Merge{0, kNever, kNoId};
-  });
+  if (symbols.size() < 2) return;
+  if (symbols.size() <= kShort && !is_random() && !vocab.has_shared_ids()) return merge_short(symbols);
+  merge_long(symbols);
 }
 
-void Bpe::merge_short(std::vector<Symbol>& symbols, std::uint32_t* ranks, Id* made) const {
+void Bpe::merge_short(std::vector<Symbol>& symbols) const {
+  std::uint32_t ranks[kShort];  // rank of the pair that starts at each symbol
+  Id made[kShort];
   std::size_t n = symbols.size();
-  ranks[n - 1] = kNever;
   const auto look = [&](std::size_t i) {
     const Merge* found = i + 1 < n ? find(symbols[i].id, symbols[i + 1].id) : nullptr;
     ranks[i] = found ? found->rank : kNever;
     made[i] = found ? found->id : kNoId;
   };
+  for (std::size_t i = 0; i < n; ++i) look(i);
   for (;;) {
     std::size_t best = 0;
     for (std::size_t i = 1; i + 1 < n; ++i) {

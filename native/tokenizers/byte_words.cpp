@@ -62,7 +62,7 @@ void ByteWords::read_token(std::string_view bytes, Id id) {
     const bool whole = starts && n == unicode::length(lead);
     if (i > 0 && (lead >= 0x80 || static_cast<unsigned char>(bytes[i - 1]) >= 0x80)) {
       boundaries_.set(place(bytes.data() + left, i - left, bytes.data() + i, n));
-      if (!left_whole || !whole) partial_.set(coarse(bytes[i - 1], bytes[i]));
+      if (!left_whole || !whole) partial_[coarse(bytes[i - 1], bytes[i])] |= kind(i - left, n);
     }
     if (whole && (n == 2 || n == 3)) {
       const char32_t c = unicode::decode(bytes.data() + i);
@@ -104,19 +104,18 @@ void ByteWords::read_characters() {
   first_use_ = {};
 }
 
-bool ByteWords::breaks_indeed(const char* left, std::size_t left_size, const char* right,
-                              std::size_t right_size) const {
-  for (std::size_t n = 1; n <= left_size; ++n) {
-    for (std::size_t m = 1; m <= right_size; ++m) {
-      if (n == left_size && m == right_size) continue;
-      if (boundaries_.get(place(left + left_size - n, n, right, m))) return true;
-    }
-  }
-  return false;
+std::size_t ByteWords::place_of(std::uint64_t low, std::uint32_t high) const {
+  return mix(low ^ 0x9E3779B97F4A7C15ull, high ^ 0xD6E8FEB86659FD93ull) & whole_mask_;
+}
+
+std::size_t ByteWords::place_of(const char* p, std::size_t n) const {
+  std::uint64_t key[2];
+  detail::load_key(p, n, p + n, 0, key);
+  return place_of(key[0], static_cast<std::uint32_t>(key[1] | n << 24));
 }
 
 ByteWords::Entry* ByteWords::entry(std::uint64_t low, std::uint32_t high) {
-  std::size_t i = mix(low ^ 0x9E3779B97F4A7C15ull, high ^ 0xD6E8FEB86659FD93ull) & whole_mask_;
+  std::size_t i = place_of(low, high);
   while (whole_[i].high && (whole_[i].low != low || whole_[i].high != high)) i = (i + 1) & whole_mask_;
   return &whole_[i];
 }
@@ -135,12 +134,12 @@ Id ByteWords::whole(const char* p, std::size_t n, std::string& spelled) const {
   return model_.vocab.find(spelled);
 }
 
-std::size_t ByteWords::find(const char* p, std::size_t n, std::vector<Found>& found,
-                            std::vector<Bpe::Symbol>& symbols) const {
+// The symbols that a word's merges start from.
+void ByteWords::start(const Query& query, std::vector<Bpe::Symbol>& symbols) const {
   symbols.clear();
-  const char* const end = p + n;
+  const char* const end = query.p + query.n;
   bool clean = true;  // no token reaches over the boundary before this character with a part of it
-  for (const char* q = p; q < end;) {
+  for (const char* q = query.p; q < end;) {
     const auto lead = static_cast<unsigned char>(*q);
     const std::size_t size = unicode::length(lead);
     bool clean_behind = true;
@@ -157,25 +156,114 @@ std::size_t ByteWords::find(const char* p, std::size_t n, std::vector<Found>& fo
     clean = clean_behind;
     q += size;
   }
-  const char* at = p;
-  model_.merge(symbols, [&](std::size_t i) {
-    const char* const left = at;
-    at += symbols[i].size;
-    if (symbols[i].size == 1 && symbols[i + 1].size == 1) {
-      return starts_[static_cast<std::size_t>(static_cast<unsigned char>(left[0])) << 8 |
-                     static_cast<unsigned char>(left[1])];
-    }
-    const Bpe::Merge* merge = model_.find(symbols[i].id, symbols[i + 1].id);
-    return merge ? Start{merge->rank, merge->id} : Start{};
-  });
+}
+
+void ByteWords::tokens_of(Query& query, const Bpe::Symbol* symbols, std::size_t n, std::vector<Found>& found) const {
+  query.begin = static_cast<std::uint32_t>(found.size());
   // A token that begins or ends within a character takes the whole of it.
   std::uint32_t begun = 0;  // characters that have begun before this byte
-  for (std::size_t i = 0, s = 0; s < symbols.size(); ++s) {
-    const std::uint32_t first = begun - unicode::is_continuation(p[i]);
-    for (const std::size_t stop = i + symbols[s].size; i < stop; ++i) begun += !unicode::is_continuation(p[i]);
+  const char* p = query.p;
+  for (std::size_t s = 0; s < n; ++s) {
+    const std::uint32_t first = begun - unicode::is_continuation(*p);
+    for (const char* const stop = p + symbols[s].size; p < stop; ++p) begun += !unicode::is_continuation(*p);
     found.push_back({symbols[s].id, first, begun});
   }
-  return begun;
+  query.end = static_cast<std::uint32_t>(found.size());
+  query.characters = begun;
+}
+
+void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, Lanes& memory,
+                     std::string& spelled) const {
+  using Lane = Lanes::Lane;
+  const bool look_whole = !whole_.empty();
+  if (look_whole && n > 1) {
+    for (const Query* query = queries; query < queries + n; ++query) {
+      if (!query->variant && query->n <= kInline) prefetch(&whole_[place_of(query->p, query->n)]);
+    }
+  }
+  if (memory.lanes.size() < n) memory.lanes.resize(n);
+  auto& symbols = memory.symbols;
+  Lane* const lanes = memory.lanes.data();
+  std::size_t running = 0;
+  for (Query* query = queries; query < queries + n; ++query) {
+    if (look_whole && !query->variant) {
+      if (const Id id = whole(query->p, query->n, spelled); id != kNoId) {
+        query->characters = static_cast<std::uint32_t>(unicode::count({query->p, query->n}));
+        query->begin = static_cast<std::uint32_t>(found.size());
+        query->end = query->begin + 1;
+        found.push_back({id, 0, query->characters});
+        continue;
+      }
+    }
+    start(*query, symbols);
+    if (symbols.size() > Lanes::kMost || model_.vocab.has_shared_ids()) {
+      model_.merge(symbols);
+      tokens_of(*query, symbols.data(), symbols.size(), found);
+      continue;
+    }
+    Lane& lane = lanes[running++];
+    lane.query = query;
+    lane.n = static_cast<std::uint32_t>(symbols.size());
+    std::copy(symbols.begin(), symbols.end(), lane.symbols);
+    for (std::size_t i = 0; i + 1 < lane.n; ++i) {
+      if (lane.symbols[i].size > 1 || lane.symbols[i + 1].size > 1) {
+        model_.prefetch(lane.symbols[i].id, lane.symbols[i + 1].id);
+      }
+    }
+  }
+  const auto look = [&](Lane& lane, std::size_t i) {
+    const Bpe::Merge* merge = i + 1 < lane.n ? model_.find(lane.symbols[i].id, lane.symbols[i + 1].id) : nullptr;
+    lane.ranks[i] = merge ? merge->rank : Bpe::kNever;
+    lane.made[i] = merge ? merge->id : kNoId;
+  };
+  // Applies the merge of lowest rank, if there is one, and asks for the memory that the next will need.
+  const auto step = [&](Lane& lane) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i + 1 < lane.n; ++i) {
+      if (lane.ranks[i] < lane.ranks[best]) best = i;
+    }
+    if (lane.n < 2 || lane.ranks[best] == Bpe::kNever) return false;
+    lane.symbols[best].id = lane.made[best];
+    lane.symbols[best].size += lane.symbols[best + 1].size;
+    --lane.n;
+    for (std::size_t i = best + 1; i < lane.n; ++i) {
+      lane.symbols[i] = lane.symbols[i + 1];
+      lane.ranks[i] = lane.ranks[i + 1];
+      lane.made[i] = lane.made[i + 1];
+    }
+    if (best + 1 < lane.n) model_.prefetch(lane.symbols[best].id, lane.symbols[best + 1].id);
+    if (best) model_.prefetch(lane.symbols[best - 1].id, lane.symbols[best].id);
+    lane.changed = static_cast<std::uint32_t>(best);
+    return true;
+  };
+  std::uint8_t active[256];
+  std::size_t still = 0;
+  for (std::size_t k = 0; k < running; ++k) {
+    Lane& lane = lanes[k];
+    const char* p = lane.query->p;
+    for (std::size_t i = 0; i < lane.n; ++i) {
+      if (i + 1 < lane.n && lane.symbols[i].size == 1 && lane.symbols[i + 1].size == 1) {
+        const Start& merge = starts_[coarse(p[0], p[1])];
+        lane.ranks[i] = merge.rank;
+        lane.made[i] = merge.id;
+      } else {
+        look(lane, i);
+      }
+      p += lane.symbols[i].size;
+    }
+    if (step(lane)) active[still++] = static_cast<std::uint8_t>(k);
+  }
+  while (still) {
+    std::size_t left = 0;
+    for (std::size_t k = 0; k < still; ++k) {
+      Lane& lane = lanes[active[k]];
+      look(lane, lane.changed);
+      if (lane.changed) look(lane, lane.changed - 1);
+      if (step(lane)) active[left++] = active[k];
+    }
+    still = left;
+  }
+  for (std::size_t k = 0; k < running; ++k) tokens_of(*lanes[k].query, lanes[k].symbols, lanes[k].n, found);
 }
 
 }  // namespace enfold::tok

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <memory>
 #include <vector>
 
@@ -23,8 +24,9 @@ class ByteWords {
   }
   // The token that stands for these bytes, whether merges reach it or not (for ignore_merges).
   Id whole(const char* p, std::size_t n, std::string& spelled) const;
-  // Appends the tokens of a word's bytes and returns its characters.
-  std::size_t find(const char* p, std::size_t n, std::vector<Found>& found, std::vector<Bpe::Symbol>& symbols) const;
+  // Answers queries of words; their variants are parts of pieces, which ignore_merges leaves to the merges.
+  struct Lanes;
+  void find(Query* queries, std::size_t n, std::vector<Found>& found, Lanes& lanes, std::string& spelled) const;
 
  private:
   explicit ByteWords(const Bpe& model) : model_(model) {}
@@ -61,9 +63,21 @@ class ByteWords {
   }
   // Whether a token might end or begin within one of the two characters and reach into the other.
   bool breaks(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const {
-    return partial_.get(coarse(left[left_size - 1], *right)) && breaks_indeed(left, left_size, right, right_size);
+    unsigned kinds = partial_[coarse(left[left_size - 1], *right)];
+    for (; kinds; kinds &= kinds - 1) {
+      const auto kind = static_cast<std::size_t>(std::countr_zero(kinds));
+      const std::size_t n = (kind >> 2) + 1, m = (kind & 3) + 1;
+      if (n <= left_size && m <= right_size && (n < left_size || m < right_size) &&
+          boundaries_.get(place(left + left_size - n, n, right, m))) {
+        return true;
+      }
+    }
+    return false;
   }
-  bool breaks_indeed(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const;
+  // One bit for a boundary between n bytes of one character and m of another.
+  static std::uint16_t kind(std::size_t n, std::size_t m) {
+    return static_cast<std::uint16_t>(1u << ((n - 1) << 2 | (m - 1)));
+  }
   static std::size_t start_of(const char* p, std::size_t n) {
     std::uint32_t x = 0;
     std::memcpy(&x, p, n < 3 ? n : 3);
@@ -71,19 +85,38 @@ class ByteWords {
   }
   void read_token(std::string_view bytes, Id id);
   void read_characters();
+  void start(const Query& query, std::vector<Bpe::Symbol>& symbols) const;
+  void tokens_of(Query& query, const Bpe::Symbol* symbols, std::size_t n, std::vector<Found>& found) const;
   Entry* entry(std::uint64_t low, std::uint32_t high);
+  std::size_t place_of(std::uint64_t low, std::uint32_t high) const;
+  std::size_t place_of(const char* p, std::size_t n) const;
 
   const Bpe& model_;
   std::array<Id, 256> bytes_{};
   std::vector<Start> starts_ = std::vector<Start>(65536);  // by two bytes
   Bits boundaries_{std::size_t{1} << kBoundaryBits};       // hashed: a false yes only costs speed
-  Bits partial_{65536};                                    // by last and first byte, as a filter before the other
+  // Kinds of boundaries with a part of a character on either side, by last and first byte: a filter before the other.
+  std::vector<std::uint16_t> partial_ = std::vector<std::uint16_t>(65536);
   // Of characters that are one token and whose own merges come before all others that they take part in: their tokens.
   std::vector<Id> characters_;
   std::vector<std::uint32_t> first_use_;  // the lowest rank that makes a longer token with the character in it
   std::vector<Entry> whole_;
   std::size_t whole_mask_ = 0;
   std::vector<std::uint8_t> longest_;  // bytes of the longest token, by its first three bytes (hashed), 255 for more
+};
+
+// The merges of several words go on side by side: while one waits for memory, others are worked on.
+struct ByteWords::Lanes {
+  static constexpr std::size_t kMost = 48;  // symbols of a word in a lane
+  struct Lane {
+    Query* query;
+    std::uint32_t n, changed;  // symbols; the one that the last merge has made
+    Bpe::Symbol symbols[kMost];
+    std::uint32_t ranks[kMost];  // of the pair that starts at each symbol
+    Id made[kMost];
+  };
+  std::vector<Lane> lanes;
+  std::vector<Bpe::Symbol> symbols;
 };
 
 }  // namespace enfold::tok

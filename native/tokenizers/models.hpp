@@ -71,27 +71,14 @@ class Bpe final : public Model {
       if (merges_[i].pair == pair) return &merges_[i];
     }
   }
+  // Asks for the memory that find() will look at.
+  void prefetch(Id a, Id b) const { tok::prefetch(&merges_[place(pair_of(a, b))]); }
   // The lowest rank of a merge that makes this token.
   std::uint32_t first_rank(Id id) const {
     return static_cast<std::size_t>(id) < first_ranks_.size() ? first_ranks_[static_cast<std::size_t>(id)] : kNever;
   }
   // Applies the merges, lowest rank first, leftmost among equals.
   void merge(std::vector<Symbol>& symbols) const;
-  // The same where `start(i)` tells rank and id of the merge of symbols i and i + 1 as they are given; it is asked for
-  // each i in order, or for none.
-  template <typename Start>
-  void merge(std::vector<Symbol>& symbols, Start&& start) const {
-    if (symbols.size() < 2) return;
-    if (symbols.size() > kShort || is_random() || vocab.has_shared_ids()) return merge_long(symbols);
-    std::uint32_t ranks[kShort];  // rank of the pair that starts at each symbol
-    Id made[kShort];
-    for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
-      const auto first = start(i);
-      ranks[i] = first.rank;
-      made[i] = first.id;
-    }
-    merge_short(symbols, ranks, made);
-  }
   bool ignores_merges() const { return ignore_merges_; }
   bool is_random() const { return dropout_ && *dropout_ > 0; }
   bool is_plain() const { return !prefix_ && !suffix_ && !is_random(); }
@@ -105,7 +92,7 @@ class Bpe final : public Model {
     return static_cast<std::size_t>(pair * 0x9E3779B97F4A7C15ull >> shift_);
   }
   void symbols_of(std::string_view word, std::vector<Symbol>& out) const;
-  void merge_short(std::vector<Symbol>& symbols, std::uint32_t* ranks, Id* made) const;
+  void merge_short(std::vector<Symbol>& symbols) const;
   void merge_long(std::vector<Symbol>& symbols) const;
   void read_merges(json::Value merges);
 

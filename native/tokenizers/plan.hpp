@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "added_tokens.hpp"
+#include "byte_words.hpp"
 #include "pre_tokenizers.hpp"
 #include "rows.hpp"
 #include "word_cache.hpp"
@@ -14,9 +15,9 @@ namespace enfold::tok {
 struct Scratch {
   WordCache cache;
   std::vector<Found> found;
+  ByteWords::Lanes lanes;
   Tokens first, second;
   std::vector<Piece> pieces;
-  std::vector<Bpe::Symbol> symbols;
   std::vector<Section> sections, inner;
   std::vector<std::uint32_t> characters;  // see encode_literally
   std::vector<std::uint32_t> characters_of;

@@ -41,16 +41,8 @@ class ByteLevelPlan final : public Plan {
  private:
   void run_all(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
                Scratch& scratch) const {
-    const bool whole = model_.ignores_merges();
-    const auto find = [&](const char* p, std::size_t n, bool part, std::vector<Found>& found) -> std::size_t {
-      if (whole && !part) {
-        if (const Id id = bytes_->whole(p, n, scratch.word); id != kNoId) {
-          const std::size_t characters = unicode::count({p, n});
-          found.push_back({id, 0, static_cast<std::uint32_t>(characters)});
-          return characters;
-        }
-      }
-      return bytes_->find(p, n, found, scratch.symbols);
+    const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
+      bytes_->find(queries, n, found, scratch.lanes, scratch.word);
     };
     Words words(scratch.cache, scratch.found, out, limit, at, word, true, find);
     const char* last = text.data();

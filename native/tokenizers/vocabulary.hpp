@@ -14,6 +14,14 @@ namespace enfold::tok {
 using Id = std::int32_t;
 inline constexpr Id kNoId = -1;
 
+inline void prefetch(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#else
+  (void)p;
+#endif
+}
+
 inline std::uint64_t load64(const char* p) {
   std::uint64_t v;
   std::memcpy(&v, p, 8);

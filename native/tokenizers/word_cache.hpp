@@ -12,14 +12,6 @@
 
 namespace enfold::tok {
 
-inline void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p);
-#else
-  (void)p;
-#endif
-}
-
 // A word's tokens as they were found; kept in the cache if they fit.
 struct Found {
   Id id;
@@ -86,9 +78,16 @@ inline void load_key(const char* p, std::size_t n, const char* limit, unsigned m
 
 }  // namespace detail
 
+// A word that the cache lacks. Whoever answers appends its tokens to a list and tells where, and its characters.
+struct Query {
+  const char* p;
+  std::uint32_t n;
+  bool variant;
+  std::uint32_t characters, begin, end;
+};
+
 // Words on their way to tokens. They are looked up some at a time, so that the memory of their slots is on its way
-// while others are worked on. `find(p, n, variant, found)` tells the tokens of a word that the cache lacks and returns
-// its characters.
+// while others are worked on. `find(queries, count, found)` answers what the cache can't.
 template <typename Find>
 class Words {
  public:
@@ -115,16 +114,18 @@ class Words {
     item.gap = gap;
     item.ends = ends;
     item.variant = variant;
+    const unsigned mark = static_cast<unsigned>(n | (variant ? 0x80u : 0u));
     if (n <= WordCache::kShortKey) {
-      detail::load_key(p, n, limit_, static_cast<unsigned>(n | (variant ? 0x80u : 0u)), item.key);
-      const std::uint64_t h = mix(item.key[0] ^ 0x9E3779B97F4A7C15ull, item.key[1] ^ 0xD6E8FEB86659FD93ull);
-      item.slot = &cache_.short_slot(h);
+      std::uint64_t key[2];
+      detail::load_key(p, n, limit_, mark, key);
+      item.key[0] = key[0];
+      item.key[1] = key[1];
+      item.slot = &cache_.short_slot(mix(key[0] ^ 0x9E3779B97F4A7C15ull, key[1] ^ 0xD6E8FEB86659FD93ull));
       prefetch(item.slot);
     } else if (n <= WordCache::kLongKey) {
-      std::uint64_t key[4];
-      detail::load_key(p, n, limit_, static_cast<unsigned>(n | (variant ? 0x80u : 0u)), key);
-      const std::uint64_t h = mix(key[0] ^ 0x9E3779B97F4A7C15ull, key[1] ^ 0xD6E8FEB86659FD93ull) ^
-                              mix(key[2] ^ 0x8BB84B93962EACC9ull, key[3] ^ 0x4B33A62ED433D4A3ull);
+      detail::load_key(p, n, limit_, mark, item.key);
+      const std::uint64_t h = mix(item.key[0] ^ 0x9E3779B97F4A7C15ull, item.key[1] ^ 0xD6E8FEB86659FD93ull) ^
+                              mix(item.key[2] ^ 0x8BB84B93962EACC9ull, item.key[3] ^ 0x4B33A62ED433D4A3ull);
       item.slot = &cache_.long_slot(h ^ h >> 32);
       prefetch(item.slot);
     }
@@ -132,46 +133,91 @@ class Words {
   }
 
   void flush() {
-    out_.reserve(kBatch * WordCache::kLongTokens);
+    Query queries[kBatch];
+    std::size_t missing = 0;
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (holds(items_[i])) continue;
+      queries[missing++] = {items_[i].p, items_[i].n, items_[i].variant, 0, 0, 0};
+    }
+    found_.clear();
+    if (missing) find_(queries, missing, found_);
+    out_.reserve(found_.size() + count_ * WordCache::kLongTokens);
+    const Query* answer = queries;
     for (std::size_t i = 0; i < count_; ++i) {
       const Item& item = items_[i];
       at_ += item.gap;
       std::size_t tokens;
-      if (item.n <= WordCache::kShortKey) tokens = take_short(item);
-      else if (item.n <= WordCache::kLongKey) tokens = take_long(item);
-      else tokens = push(look(item));
+      if (answer < queries + missing && answer->p == item.p) {
+        tokens = push(*answer);
+        keep(item, *answer++);
+      } else if (holds(item)) {
+        tokens = item.n <= WordCache::kShortKey ? take_short(item) : take_long(item);
+      } else {
+        // A word of this batch has taken the slot over.
+        Query query{item.p, item.n, item.variant, 0, 0, 0};
+        find_(&query, 1, found_);
+        out_.reserve(found_.size() + count_ * WordCache::kLongTokens);
+        tokens = push(query);
+      }
       word_ += item.ends && (tokens || empty_counts_);
     }
     count_ = 0;
   }
 
  private:
-  static constexpr std::size_t kBatch = 16;
+  static constexpr std::size_t kBatch = 32;
   struct Item {
     const char* p;
     void* slot;
-    std::uint64_t key[2];
+    std::uint64_t key[4];
     std::uint32_t n, gap;
     bool ends, variant;
   };
+
+  bool holds(const Item& item) const {
+    if (item.n <= WordCache::kShortKey) {
+      const auto& slot = *static_cast<const WordCache::Short*>(item.slot);
+      return slot.key[0] == item.key[0] && slot.key[1] == item.key[1];
+    }
+    if (item.n > WordCache::kLongKey) return false;
+    const auto& slot = *static_cast<const WordCache::Long*>(item.slot);
+    return slot.key[0] == item.key[0] && slot.key[1] == item.key[1] && slot.key[2] == item.key[2] &&
+           slot.key[3] == item.key[3];
+  }
+
+  void keep(const Item& item, const Query& answer) {
+    const std::size_t n = answer.end - answer.begin;
+    const Found* found = found_.data() + answer.begin;
+    if (item.n <= WordCache::kShortKey) {
+      if (n > WordCache::kShortTokens) return;
+      auto& slot = *static_cast<WordCache::Short*>(item.slot);
+      slot.key[0] = item.key[0];
+      slot.key[1] = item.key[1];
+      slot.places = static_cast<std::uint32_t>(answer.characters << 24 | n << 28);
+      for (std::size_t i = 0; i < n; ++i) {
+        slot.ids[i] = found[i].id;
+        slot.places |= (found[i].begin | found[i].end << 4) << 8 * i;
+      }
+    } else if (item.n <= WordCache::kLongKey && n <= WordCache::kLongTokens) {
+      auto& slot = *static_cast<WordCache::Long*>(item.slot);
+      std::copy(std::begin(item.key), std::end(item.key), slot.key);
+      slot.characters = static_cast<std::uint8_t>(answer.characters);
+      slot.count = static_cast<std::uint8_t>(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        slot.ids[i] = found[i].id;
+        slot.begin[i] = static_cast<std::uint8_t>(found[i].begin);
+        slot.end[i] = static_cast<std::uint8_t>(found[i].end);
+      }
+    }
+  }
 
   void put(Id id, std::uint32_t begin, std::uint32_t end) {
     out_.put(id, {at_ + begin, at_ + end}, static_cast<std::int32_t>(word_));
   }
 
+  // Each writes the tokens of a word and returns how many.
   std::size_t take_short(const Item& item) {
-    auto& slot = *static_cast<WordCache::Short*>(item.slot);
-    if (slot.key[0] != item.key[0] || slot.key[1] != item.key[1]) {
-      const std::size_t characters = look(item);
-      const std::size_t n = found_.size();
-      if (n > WordCache::kShortTokens) return push(characters);
-      std::copy(std::begin(item.key), std::end(item.key), slot.key);
-      slot.places = static_cast<std::uint32_t>(characters << 24 | n << 28);
-      for (std::size_t i = 0; i < n; ++i) {
-        slot.ids[i] = found_[i].id;
-        slot.places |= (found_[i].begin | found_[i].end << 4) << 8 * i;
-      }
-    }
+    const auto& slot = *static_cast<const WordCache::Short*>(item.slot);
     const std::uint32_t places = slot.places;
     const std::size_t n = places >> 28;
     if (n == 1) {
@@ -182,40 +228,16 @@ class Words {
     at_ += places >> 24 & 15;
     return n;
   }
-
   std::size_t take_long(const Item& item) {
-    auto& slot = *static_cast<WordCache::Long*>(item.slot);
-    std::uint64_t key[4];
-    detail::load_key(item.p, item.n, limit_, item.n | (item.variant ? 0x80u : 0u), key);
-    if (slot.key[0] != key[0] || slot.key[1] != key[1] || slot.key[2] != key[2] || slot.key[3] != key[3]) {
-      const std::size_t characters = look(item);
-      const std::size_t n = found_.size();
-      if (n > WordCache::kLongTokens) return push(characters);
-      std::copy(std::begin(key), std::end(key), slot.key);
-      slot.characters = static_cast<std::uint8_t>(characters);
-      slot.count = static_cast<std::uint8_t>(n);
-      for (std::size_t i = 0; i < n; ++i) {
-        slot.ids[i] = found_[i].id;
-        slot.begin[i] = static_cast<std::uint8_t>(found_[i].begin);
-        slot.end[i] = static_cast<std::uint8_t>(found_[i].end);
-      }
-    }
+    const auto& slot = *static_cast<const WordCache::Long*>(item.slot);
     for (std::size_t i = 0; i < slot.count; ++i) put(slot.ids[i], slot.begin[i], slot.end[i]);
     at_ += slot.characters;
     return slot.count;
   }
-
-  std::size_t look(const Item& item) {
-    found_.clear();
-    return find_(item.p, item.n, item.variant, found_);
-  }
-
-  // Writes what was found; returns how many tokens.
-  std::size_t push(std::size_t characters) {
-    out_.reserve(found_.size() + kBatch * WordCache::kLongTokens);
-    for (const Found& f : found_) put(f.id, f.begin, f.end);
-    at_ += static_cast<std::uint32_t>(characters);
-    return found_.size();
+  std::size_t push(const Query& answer) {
+    for (std::size_t i = answer.begin; i < answer.end; ++i) put(found_[i].id, found_[i].begin, found_[i].end);
+    at_ += answer.characters;
+    return answer.end - answer.begin;
   }
 
   WordCache& cache_;
