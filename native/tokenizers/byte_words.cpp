@@ -52,7 +52,7 @@ void ByteWords::read_token(std::string_view bytes, Id id) {
   }
   if (std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return;
   const std::uint32_t rank = model_.first_rank(id);
-  std::size_t left = 0;        // start of the character before the boundary
+  std::size_t left = 0;  // start of the character before the boundary
   bool left_whole = !unicode::is_continuation(bytes[0]);
   for (std::size_t i = 0; i < bytes.size();) {
     const auto lead = static_cast<unsigned char>(bytes[i]);
@@ -66,8 +66,10 @@ void ByteWords::read_token(std::string_view bytes, Id id) {
     }
     if (whole && (n == 2 || n == 3)) {
       const char32_t c = unicode::decode(bytes.data() + i);
-      if (n == bytes.size()) characters_[c] = id;
-      else first_use_[c] = std::min(first_use_[c], rank);
+      if (n == bytes.size())
+        characters_[c] = id;
+      else
+        first_use_[c] = std::min(first_use_[c], rank);
     }
     left = i;
     left_whole = whole;

@@ -19,8 +19,7 @@ class ByteWords {
   // Whether a token of the vocabulary might span the boundary between two characters. The merges of a word never reach
   // over one that none spans, so a long word (a sentence, in scripts without spaces) may be cut there.
   bool may_join(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const {
-    return boundaries_.get(place(left, left_size, right, right_size)) ||
-           breaks(left, left_size, right, right_size);
+    return boundaries_.get(place(left, left_size, right, right_size)) || breaks(left, left_size, right, right_size);
   }
   // The token that stands for these bytes, whether merges reach it or not (for ignore_merges).
   Id whole(const char* p, std::size_t n, std::string& spelled) const;

@@ -47,7 +47,8 @@ class ByteLevelPlan final : public Plan {
     Words words(scratch.cache, scratch.found, out, limit, at, word, true, find);
     const char* last = text.data();
     shape_.cutter.cut(last, last + text.size(), [&](const char* a, const char* b) {
-      const auto gap = static_cast<std::uint32_t>(a == last ? 0 : unicode::count({last, static_cast<std::size_t>(a - last)}));
+      const auto gap =
+          static_cast<std::uint32_t>(a == last ? 0 : unicode::count({last, static_cast<std::size_t>(a - last)}));
       last = b;
       take(a, static_cast<std::size_t>(b - a), gap, words, scratch);
     });
@@ -58,7 +59,9 @@ class ByteLevelPlan final : public Plan {
   // One piece of the text, whole or cut where no merge can reach across.
   template <typename Find>
   void take(const char* p, std::size_t n, std::uint32_t gap, Words<Find>& words, Scratch& scratch) const {
-    const auto wide = [&] { return static_cast<unsigned char>(p[0]) >= 0xE0 || static_cast<unsigned char>(p[1]) >= 0xE0; };
+    const auto wide = [&] {
+      return static_cast<unsigned char>(p[0]) >= 0xE0 || static_cast<unsigned char>(p[1]) >= 0xE0;
+    };
     if (n <= kCutFrom || (n <= WordCache::kLongKey && !wide())) return words.add(p, n, gap);
     const bool ignores_merges = model_.ignores_merges();
     if (ignores_merges && bytes_->whole(p, n, scratch.word) != kNoId) return words.add(p, n, gap);

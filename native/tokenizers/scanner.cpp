@@ -59,9 +59,12 @@ std::optional<Style> style_of(std::string_view pattern) {
   // Some files hold the line ends themselves, others their names.
   std::string named;
   for (const char ch : pattern) {
-    if (ch == '\r') named += "\\r";
-    else if (ch == '\n') named += "\\n";
-    else named += ch;
+    if (ch == '\r')
+      named += "\\r";
+    else if (ch == '\n')
+      named += "\\n";
+    else
+      named += ch;
   }
   const auto joined = [](std::initializer_list<std::string_view> alternatives) {
     std::string out;

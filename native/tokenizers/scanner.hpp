@@ -177,8 +177,10 @@ void scan_numbers(const char* p, const char* end, Emit&& emit) {
     const char* const start = p;
     std::size_t n = 0;
     for (int k = 0; k < 3 && p < end && class_at(p, n) & kNumber; ++k) p += n;
-    if (p > start) emit(start, p);
-    else p += n;
+    if (p > start)
+      emit(start, p);
+    else
+      p += n;
   }
 }
 
@@ -234,7 +236,8 @@ void scan(const char* p, const char* end, Emit&& emit) {
     if (word) {
       if constexpr (cased) {
         const char* stop = detail::cased_word(word, end);
-        // A mark before capitals alone is a word by itself: the first alternative finds it without what may stand before.
+        // A mark before capitals alone is a word by itself: the first alternative finds it without what may stand
+        // before.
         if (first & kMarked && word != p) {
           bool capitals = true;
           for (const char* q = word; q < stop; q += m) capitals = capitals && class_at(q, m) & kUpper;

@@ -22,7 +22,7 @@ struct Found {
 // have small slots of their own.
 class WordCache {
  public:
-  static constexpr std::size_t kShortKey = 15, kLongKey = 31;      // bytes
+  static constexpr std::size_t kShortKey = 15, kLongKey = 31;  // bytes
   static constexpr std::size_t kShortTokens = 3, kLongTokens = 5;
   struct Short {
     std::uint64_t key[2];  // the word's bytes, zeros behind them, and in the last byte its length
