@@ -1,5 +1,16 @@
 """Every name that `from enfold import …` knows, and the module that holds it."""
 
+_TOKENIZERS = """
+AlbertTokenizer BartTokenizer BarthezTokenizer BertTokenizer BigBirdTokenizer BlenderbotTokenizer CLIPTokenizer
+CamembertTokenizer CodeGenTokenizer CodeLlamaTokenizer CohereTokenizer ConvBertTokenizer DPRContextEncoderTokenizer
+DPRQuestionEncoderTokenizer DebertaTokenizer DebertaV2Tokenizer DistilBertTokenizer ElectraTokenizer FNetTokenizer
+FunnelTokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer HerbertTokenizer LEDTokenizer LayoutLMTokenizer
+LlamaTokenizer LongformerTokenizer LxmertTokenizer MBart50Tokenizer MBartTokenizer MPNetTokenizer MobileBertTokenizer
+MvpTokenizer NllbTokenizer NougatTokenizer OpenAIGPTTokenizer PegasusTokenizer Phi3Tokenizer Qwen2Tokenizer
+Qwen3_5Tokenizer ReformerTokenizer RemBertTokenizer RobertaTokenizer SeamlessM4TTokenizer Siglip2Tokenizer
+SplinterTokenizer SqueezeBertTokenizer T5Tokenizer WhisperTokenizer XGLMTokenizer XLMRobertaTokenizer XLNetTokenizer
+"""
+
 WHERE = {
     "pipeline": "enfold.pipelines",
     "AutoTokenizer": "enfold.tokenizers.auto",
@@ -69,16 +80,7 @@ WHERE = {
     "T5ForSequenceClassification": "enfold.models.t5",
     "T5ForTokenClassification": "enfold.models.t5",
     "T5Model": "enfold.models.t5",
-    "BertTokenizer": "enfold.tokenizers.families.classes",
-    "BertTokenizerFast": "enfold.tokenizers.families.classes",
-    "DistilBertTokenizer": "enfold.tokenizers.families.classes",
-    "DistilBertTokenizerFast": "enfold.tokenizers.families.classes",
-    "GPT2Tokenizer": "enfold.tokenizers.families.classes",
-    "GPT2TokenizerFast": "enfold.tokenizers.families.classes",
-    "LlamaTokenizer": "enfold.tokenizers.families.classes",
-    "LlamaTokenizerFast": "enfold.tokenizers.families.classes",
-    "T5Tokenizer": "enfold.tokenizers.families.classes",
-    "T5TokenizerFast": "enfold.tokenizers.families.classes",
+    **{f"{name}{fast}": "enfold.tokenizers.families.classes" for name in _TOKENIZERS.split() for fast in ("", "Fast")},
 }
 
 # Names of the reference libraries that are planned → the room they will live in.

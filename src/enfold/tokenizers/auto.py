@@ -1,16 +1,18 @@
 """`AutoTokenizer`: the right class for a repository."""
 
 import os
+from fnmatch import fnmatch
 from typing import Any
 
-from enfold.base.errors import ArgumentError, TokenizerError
+from enfold.base.errors import ArgumentError, NotBuiltError, TokenizerError
 from enfold.base.logging import get_logger
 from enfold.tokenizers.families import classes
 from enfold.tokenizers.families.registry import (
+    ABSENT,
     BUILT_AS,
-    CLASS_DEFAULTS,
     GENERIC_CLASSES,
     TAKEN_AS_THEY_ARE,
+    TRUSTED_FILES,
     WRONGLY_DECLARED,
 )
 from enfold.tokenizers.loading import Source, find_source
@@ -18,15 +20,11 @@ from enfold.tokenizers.pretrained import PreTrainedTokenizerFast
 
 logger = get_logger(__name__)
 
+# Class name, without `Fast` → class; some classes have several names.
 _FAMILIES: dict[str, type[PreTrainedTokenizerFast]] = {
-    cls.__name__: cls
-    for cls in (
-        classes.BertTokenizer,
-        classes.DistilBertTokenizer,
-        classes.GPT2Tokenizer,
-        classes.LlamaTokenizer,
-        classes.T5Tokenizer,
-    )
+    name: value
+    for name, value in vars(classes).items()
+    if isinstance(value, type) and name.endswith("Tokenizer") and value is not PreTrainedTokenizerFast
 }
 # `AutoTokenizer.register`: model type or class name → class.
 _REGISTERED: dict[str, type[PreTrainedTokenizerFast]] = {}
@@ -93,11 +91,17 @@ class AutoTokenizer:
         chosen = _REGISTERED.get(name or "") or _FAMILIES.get(name or "", PreTrainedTokenizerFast)
         if chosen is not PreTrainedTokenizerFast:
             return chosen.from_pretrained(source.name, _source=source, **overrides)
-        defaults = {key: value for key, value in CLASS_DEFAULTS.get(name or "", {}).items() if key not in source.config}
+        if name in ABSENT:
+            raise NotBuiltError(
+                f"{source.name} is for {name}, which is not built yet."
+                + (
+                    " PreTrainedTokenizerFast.from_pretrained(...) takes its tokenizer.json as it is."
+                    if source.tokenizer_file is not None
+                    else ""
+                )
+            )
         declared = None if name is None or name in GENERIC_CLASSES else name
-        return chosen.from_pretrained(
-            source.name, _source=source, _declared_class=declared, **{**defaults, **overrides}
-        )
+        return chosen.from_pretrained(source.name, _source=source, _declared_class=declared, **overrides)
 
     @staticmethod
     def register(
@@ -137,6 +141,9 @@ def _class_name(source: Source, config: Any, trust_remote_code: bool | None) -> 
         model = (
             config if isinstance(config, dict) else vars(config) | {"model_type": getattr(config, "model_type", None)}
         )
+    if model.get("model_type") in ("encoder-decoder", "speech-encoder-decoder", "vision-encoder-decoder"):
+        # The encoder reads the texts, unless something is declared.
+        model = {**(model.get("encoder") or {}), **{key: model[key] for key in ("tokenizer_class",) if key in model}}
     model_type = model.get("model_type") or ""
     declared = source.config.get("tokenizer_class") or model.get("tokenizer_class")
     if declared is not None and not isinstance(declared, str):
@@ -146,19 +153,20 @@ def _class_name(source: Source, config: Any, trust_remote_code: bool | None) -> 
     _check_code(source, declared, model_type, trust_remote_code)
     if model_type in _REGISTERED:
         return _REGISTERED[model_type].__name__
-    registered = BUILT_AS.get(model_type)
+    if any(fnmatch(source.name.lower(), pattern) for pattern in TRUSTED_FILES):
+        return None
+    registered = BUILT_AS.get(model_type, "").removesuffix("Fast") or None
     if declared is None:
-        return registered or _by_files(source)
-    if declared == "LlamaTokenizer" and model_type not in WRONGLY_DECLARED and _is_byte_level(source):
+        return None if model_type in TAKEN_AS_THEY_ARE else registered or _by_files(source)
+    wrong = bool({model_type, model.get("model_name")} & WRONGLY_DECLARED)
+    if declared == "LlamaTokenizer" and not wrong and _is_byte_level(source):
         logger.info(
             "%s declares LlamaTokenizer, but its tokenizer.json is byte-level; it is taken as it is.", source.name
         )
         return None
     if model_type in TAKEN_AS_THEY_ARE and declared not in GENERIC_CLASSES:
         return None
-    if registered is not None and registered != declared and model_type in WRONGLY_DECLARED:
-        return registered
-    return declared
+    return registered if registered is not None and wrong else declared
 
 
 def _by_files(source: Source) -> str | None:

@@ -166,7 +166,7 @@ class Calls:
             return encoded
         if max_target_length is not None:
             lengths = Lengths(lengths.padding, lengths.truncation, max_target_length)
-        target = self._encode(text_target, text_pair_target, lengths, **options)
+        target = self._for_targets()._encode(text_target, text_pair_target, lengths, **options)
         if encoded is None:
             return target
         encoded["labels"] = target["input_ids"]
@@ -209,6 +209,10 @@ class Calls:
     ) -> list[str]:
         """The tokens of a text as strings of the vocabulary."""
         return self(text, pair, add_special_tokens=add_special_tokens, **kwargs).tokens()
+
+    def _for_targets(self) -> "Calls":
+        """The tokenizer for texts to be learned: translators have another template or vocabulary for them."""
+        return self
 
     def _lengths(self, options: dict[str, Any]) -> Lengths:
         return resolve_lengths(

@@ -12,7 +12,7 @@ from enfold.base.logging import get_logger
 from enfold.tokenizers.calls import Calls, refuse_unknown
 from enfold.tokenizers.chat import Chat
 from enfold.tokenizers.families.recipes import Family, Parts
-from enfold.tokenizers.formats.document import Document, added_token, begin_end_template, engine_from, token_fields
+from enfold.tokenizers.formats.document import Document, begin_end_template, engine_from
 from enfold.tokenizers.formats.reading import read_merges, read_vocab_json, read_vocab_txt
 from enfold.tokenizers.loading import (
     FileParts,
@@ -108,9 +108,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         self._warned: set[str] = set()
         self._declared_class: str | None = options.pop("_declared_class", None)
         if family is not None:
-            options = {**family.defaults, **options}
-            if not options.get(EXTRA) and "additional_special_tokens" not in options and (own := family.extra(options)):
-                options[EXTRA] = own
+            options = self._with_defaults(family, options)
         engine, document = None, _document
         post_processor = None
         if tokenizer_object is not None:
@@ -141,8 +139,8 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             document.add(tokens)
             if explicit or post_processor is None:
                 post_processor = self._begin_end(*flags, document.ids)
-            if family is not None and family.finish is not None and _document is None:
-                post_processor = family.finish(document, options)
+            if _document is None and (own := self._finish(document, options)) is not None:
+                post_processor = own
             if document.sections["post_processor"] is None or explicit:
                 document.sections["post_processor"] = post_processor
             engine = document.build()
@@ -163,6 +161,24 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             self._set_begin_end(*flags)
         kept = {key: value for key, value in given.items() if not key.startswith("_")}
         self.init_kwargs: dict[str, Any] = {**(family.defaults if family else {}), **kept}
+
+    @staticmethod
+    def _with_defaults(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options and, where they say nothing, the family's."""
+        from enfold.tokenizers import AddedToken
+
+        options = {**family.defaults, **options}
+        if EXTRA not in options and (own := family.extra(options)):
+            options[EXTRA] = own
+        for name, flags in family.flags.items():
+            if isinstance(options[name], str):
+                options[name] = AddedToken(options[name], **flags)
+        return options
+
+    def _finish(self, document: Document, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The post-processor of the family, which wins over the file's, if it has its own."""
+        finish = None if type(self).family is None else type(self).family.finish
+        return None if finish is None else finish(document, options)
 
     def _take_options(self, options: dict[str, Any]) -> None:
         """Attributes from options; what is no option of enfold's stays in `init_kwargs` alone."""
@@ -185,15 +201,17 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         self.chat_template = template
         family = type(self).family
         for key in family.defaults if family is not None else ():
-            if key not in NAMED and not hasattr(type(self), key) and key not in self.__dict__:
+            if key not in NAMED and not key.endswith("_token") and not hasattr(type(self), key):
                 self.__dict__[key] = options[key]
 
         extra = options.get(EXTRA) or options.get("additional_special_tokens") or []
         named = {key: options.get(key) for key in NAMED}
-        specific = dict(options.get("model_specific_special_tokens") or {})
-        for key, value in options.items():
-            if key.endswith("_token") and key not in NAMED and value is not None and not isinstance(value, bool):
-                specific.setdefault(key, value)
+        specific = {
+            key: value
+            for key, value in options.items()
+            if key.endswith("_token") and key not in NAMED and value is not None and not isinstance(value, bool)
+        }
+        specific.update(options.get("model_specific_special_tokens") or {})
         if isinstance(extra, dict):
             specific, extra = {**specific, **extra}, []
         if not isinstance(extra, (list, tuple)):
@@ -227,13 +245,17 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         return begin_end_template(first, last)
 
     def _set_begin_end(self, begin: bool, end: bool) -> None:
-        whole = json.loads(self._tokenizer.to_str())
-        whole["post_processor"] = self._begin_end(
+        made = self._begin_end(
             begin, end, lambda tokens: {token: self._tokenizer.token_to_id(token) for token in tokens}
         )
+        self._replace_sections(post_processor=made)
+        self._add_bos, self._add_eos = begin, end
+
+    def _replace_sections(self, **sections: Any) -> None:
+        """Another engine with these sections of its tokenizer.json changed; copies of this tokenizer keep theirs."""
+        whole = {**json.loads(self._tokenizer.to_str()), **sections}
         self._tokenizer = self._rebuilt(json.dumps(whole, ensure_ascii=False))
         self._split_engine = None
-        self._add_bos, self._add_eos = begin, end
 
     def _rebuilt(self, document: str) -> "Tokenizer":
         """An engine from a changed document; what a document can't say is said again."""
@@ -296,7 +318,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             options = {**options, **vocabulary.config, **overrides}
             return cls(_document=vocabulary.document, **options)
         path = source.tokenizer_file
-        if cls.family is None:
+        if cls.family is None or (path is not None and not cls.family.rebuilds):
             if path is None:
                 raise TokenizerError(
                     f"{source.name}: no tokenizer.json. A bare vocabulary needs the class of its family: BertTokenizer "
@@ -513,7 +535,10 @@ def _engine_like(tokenizer: Any) -> "Tokenizer":
 
 
 def _as_special(token: "AddedToken") -> "AddedToken":
-    return added_token(token_fields(token), token.content, special=True)
+    # A copy keeps `normalized` open if it is, so that it follows.
+    token = copy(token)
+    token.special = True
+    return token
 
 
 def _added_texts(engine: Any) -> list[str]:

@@ -1,27 +1,38 @@
-"""Which tokenizer class a model type stands for, and what the classes take for granted.
+"""Which tokenizer class a model type stands for, and which declarations are to be believed.
 
 Facts of transformers 5.23, by which repositories are read: their own declarations are not always right.
 """
-
-from typing import Any
 
 # Classes that take a tokenizer.json as it is.
 GENERIC_CLASSES = frozenset(
     {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend", "BloomTokenizer", "BloomTokenizerFast"}
 )
 
-# Classes whose defaults differ from padding on the right and `input_ids`, `attention_mask`.
-_LEFT: dict[str, Any] = {"padding_side": "left"}
-_TYPED: dict[str, Any] = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-_TYPED_LAST: dict[str, Any] = {"model_input_names": ["input_ids", "attention_mask", "token_type_ids"]}
-CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(
-        ("CodeLlamaTokenizer", "CohereTokenizer", "GemmaTokenizer", "Siglip2Tokenizer", "XLNetTokenizer"), _LEFT
-    ),
-    **dict.fromkeys(("DPRQuestionEncoderTokenizer", "LxmertTokenizer", "MobileBertTokenizer"), _TYPED),
-    **dict.fromkeys(("DebertaTokenizer", "DebertaV2Tokenizer"), _TYPED_LAST),
-    "FNetTokenizer": {"model_input_names": ["input_ids", "token_type_ids"]},
-}
+# Classes of transformers that enfold doesn't have.
+_ABSENT = """
+BartphoTokenizer BertGenerationTokenizer BertJapaneseTokenizer BertTokenizerLegacy BertweetTokenizer BioGptTokenizer
+CTRLTokenizer ClvpTokenizer CpmAntTokenizer CpmTokenizer DPRReaderTokenizer DiaTokenizer EsmTokenizer EsmcTokenizer
+FSMTTokenizer FastSpeech2ConformerTokenizer FlaubertTokenizer GPTNeoXJapaneseTokenizer GPTSw3Tokenizer LasrTokenizer
+LayoutLMv2Tokenizer LayoutLMv3Tokenizer LayoutXLMTokenizer LukeTokenizer MLukeTokenizer MarkupLMTokenizer
+MgpstrTokenizer MyT5Tokenizer PLBartTokenizer ParakeetTokenizer PerceiverTokenizer PhobertTokenizer
+Pop2PianoTokenizer ProphetNetTokenizer RagTokenizer RoCBertTokenizer RoFormerTokenizer SiglipTokenizer
+Speech2TextTokenizer TapasTokenizer Tipsv2Tokenizer UdopTokenizer VideoPrismTokenizer VitsTokenizer
+Wav2Vec2PhonemeCTCTokenizer XLMTokenizer
+"""
+ABSENT = frozenset(_ABSENT.split())
+
+# Repositories whose tokenizer.json is right and whose declaration is not.
+TRUSTED_FILES = (
+    "deepseek-ai/deepseek-r1-distill-llama-*",
+    "deepseek-ai/deepseek-coder-*",
+    "allenai/dolma2-tokenizer",
+    "google/umt5-small",
+    "naver-clova-ix/donut-*",
+    "salesforce/blip2-opt-*",
+    "salesforce/blip2-flan-t5-*",
+    "salesforce/instructblip-flan-t5-*",
+    "stepfun-ai/step-3.7-*",
+)
 
 # Model types whose repositories are taken as they are, whatever class they declare.
 _AS_THEY_ARE = """

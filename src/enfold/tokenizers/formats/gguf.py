@@ -14,7 +14,10 @@ from typing import Any
 
 from enfold.base.errors import NotBuiltError, TokenizerError
 from enfold.base.logging import get_logger
-from enfold.tokenizers.families import recipes
+from enfold.tokenizers.families.byte_level import byte_level
+from enfold.tokenizers.families.marked import sentencepiece_bpe
+from enfold.tokenizers.families.recipes import Parts
+from enfold.tokenizers.families.unigram import T5
 from enfold.tokenizers.formats.document import Document, added_token
 from enfold.tokenizers.formats.merges import merges_from_vocab
 
@@ -218,7 +221,7 @@ def _byte_level(tokens: list[str], fields: Mapping[str, Any], path: Path) -> Doc
     for index, token in enumerate(tokens):
         spelled = token if alphabet.issuperset(token) else "".join(spelling[byte] for byte in token.encode("utf-8"))
         vocab[spelled] = index
-    document = recipes.byte_level(vocab, _merges(fields, path), add_prefix_space=False)
+    document = byte_level(vocab, _merges(fields, path), add_prefix_space=False)
     before = fields.get("pre")
     whole_words = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     if before in _SPLITS:
@@ -248,7 +251,7 @@ def _sentencepiece(tokens: list[str], fields: Mapping[str, Any], path: Path) -> 
     else:
         merges = merges_from_vocab(vocab, dict(zip(tokens, _scores(tokens, fields, path), strict=True)))
     prepend = "never" if fields.get("add_space_prefix") is False else "first"
-    document = recipes.sentencepiece_bpe(vocab, merges, prepend=prepend)
+    document = sentencepiece_bpe(vocab, merges, prepend=prepend)
     document.add(
         added_token({"content": token}, path, special=True, normalized=False) for token in ("<unk>", "<s>", "</s>")
     )
@@ -262,12 +265,12 @@ def _unigram(tokens: list[str], fields: Mapping[str, Any], path: Path) -> Docume
     blanks = [index for index, token in enumerate(tokens) if re.fullmatch(r"\[PAD\d+\]", token)]
     for offset, index in enumerate(blanks[:sentinels]):
         tokens[index] = f"<extra_id_{sentinels - 1 - offset}>"
-    options = dict(recipes.T5.defaults)
-    document = recipes.T5.build(recipes.Parts(list(zip(tokens, _scores(tokens, fields, path), strict=True))), options)
-    names = [options["eos_token"], options["unk_token"], options["pad_token"], *recipes.T5.extra(options)]
+    options = dict(T5.defaults)
+    document = T5.build(Parts(list(zip(tokens, _scores(tokens, fields, path), strict=True))), options)
+    names = [options["eos_token"], options["unk_token"], options["pad_token"], *T5.extra(options)]
     document.add(added_token({"content": token}, path, special=True, normalized=False) for token in names)
-    assert recipes.T5.finish is not None
-    document.sections["post_processor"] = recipes.T5.finish(document, options)
+    assert T5.finish is not None
+    document.sections["post_processor"] = T5.finish(document, options)
     return document
 
 
