@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,8 @@ class Source:
         paths: file name in the repository → where it is.
         config: tokenizer_config.json.
         templates: chat templates that have files of their own, name → template.
+        gguf: a GGUF file that carries the vocabulary.
+        listed, fetch: what the repository has, and how to get one of it.
     """
 
     name: str
@@ -57,6 +59,14 @@ class Source:
     config: dict[str, Any] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     gguf: Path | None = None
+    listed: frozenset[str] = frozenset()
+    fetch: Callable[[str], Path | None] = lambda file: None
+
+    def find(self, file: str) -> Path | None:
+        """A file of the repository, if it has it."""
+        if file not in self.paths and file in self.listed and (found := self.fetch(file)):
+            self.paths[file] = found
+        return self.paths.get(file)
 
     @property
     def tokenizer_file(self) -> Path | None:
@@ -91,7 +101,7 @@ def find_source(name: str | os.PathLike, *, gguf_file: str | None = None, **wher
 
     listed = set(list_files(name, **where))
     paths = {file: found for file in _SMALL_FILES if file in listed and (found := fetch(file))}
-    source = Source(str(name), paths)
+    source = Source(str(name), paths, listed=frozenset(listed), fetch=fetch)
     if CONFIG in paths:
         source.config = read_json(paths[CONFIG])
     if gguf_file:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 # Options that every class takes, besides special tokens and what its family adds.
-_OPTIONS = frozenset(
+OPTIONS = frozenset(
     {
         "model_max_length",
         "max_len",
@@ -304,7 +304,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             "subfolder": subfolder,
         }
         source = _source or find_source(pretrained_model_name_or_path, gguf_file=gguf_file, **where)
-        known = {*_OPTIONS, *(cls.family.defaults if cls.family else ())}
+        known = {*OPTIONS, *(cls.family.defaults if cls.family else ())}
         if strange := [key for key in overrides if key not in known and not key.endswith("_token")]:
             refuse_unknown(cls.from_pretrained, strange, [*sorted(known), *NAMED, *where])
         options = settings(source, overrides)

@@ -77,14 +77,18 @@ class Saving:
         elif self.chat_template is not None:
             config["chat_template"] = self.chat_template
         files[0].write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-        tokenizer = folder / f"{prefix}{TOKENIZER}"
-        self._tokenizer.save(str(tokenizer))
-        files.append(tokenizer)
+        files += self._save_vocabulary(folder, filename_prefix)
         if push_to_hub:
             self.push_to_hub(repo_id or folder.resolve().name, **push)
         elif push or repo_id:
             raise ArgumentError(f"{', '.join([*push, *(['repo_id'] if repo_id else [])])}: only with push_to_hub=True.")
         return tuple(map(str, files))
+
+    def _save_vocabulary(self, folder: Path, filename_prefix: str | None) -> list[Path]:
+        """Write what the tokenizer is loaded from again, beside its configuration."""
+        path = folder / ((f"{filename_prefix}-" if filename_prefix else "") + TOKENIZER)
+        self._tokenizer.save(str(path))
+        return [path]
 
     def _config(self) -> dict[str, Any]:
         config = {

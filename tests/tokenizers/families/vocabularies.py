@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import tokenizers
-from tests.tokenizers.folders import FOREIGN, corpus
 from tests.tokenizers.families.rows import Row
+from tests.tokenizers.folders import FOREIGN, corpus
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 
@@ -46,7 +46,9 @@ def _trained(kind: str) -> Any:
     model = json.loads(tokenizer.to_str())["model"]
     vocab = sorted(model["vocab"], key=model["vocab"].get)
     if kind == "words":
-        vocab += [f"{token}</w>" for token in pre_tokenizers.ByteLevel.alphabet() if f"{token}</w>" not in model["vocab"]]
+        vocab += [
+            f"{token}</w>" for token in pre_tokenizers.ByteLevel.alphabet() if f"{token}</w>" not in model["vocab"]
+        ]
     return vocab, [tuple(pair) for pair in model["merges"]]
 
 

@@ -1,12 +1,16 @@
 """The families' tokenizer classes, under the names that users know: each is little more than its row."""
 
 from enfold.tokenizers.families import byte_level, marked, unigram, wordpiece
+from enfold.tokenizers.families.blenderbot_small import BlenderbotSmallTokenizer as BlenderbotSmallTokenizer
+from enfold.tokenizers.families.byt5 import ByT5Tokenizer as ByT5Tokenizer
+from enfold.tokenizers.families.canine import CanineTokenizer as CanineTokenizer
 from enfold.tokenizers.families.code_llama import CodeLlamaTokenizer as CodeLlamaTokenizer
 from enfold.tokenizers.families.codegen import CodeGenTokenizer as CodeGenTokenizer
 from enfold.tokenizers.families.language import MBart50Tokenizer as MBart50Tokenizer
 from enfold.tokenizers.families.language import MBartTokenizer as MBartTokenizer
 from enfold.tokenizers.families.language import NllbTokenizer as NllbTokenizer
 from enfold.tokenizers.families.language import SeamlessM4TTokenizer as SeamlessM4TTokenizer
+from enfold.tokenizers.families.wav2vec2 import Wav2Vec2CTCTokenizer as Wav2Vec2CTCTokenizer
 from enfold.tokenizers.families.whisper import WhisperTokenizer as WhisperTokenizer
 from enfold.tokenizers.pretrained import PreTrainedTokenizerFast
 
