@@ -1,0 +1,81 @@
+"""Folders as repositories have them, loaded by both libraries."""
+
+import json
+
+import pytest
+import transformers
+
+import enfold
+from tests.tokenizers.families.rows import ROWS
+from tests.tokenizers.families.same import same_attributes, same_calls
+from tests.tokenizers.families.vocabularies import vocabulary
+from tests.tokenizers.folders import write_json
+
+NAMES = [row.name for row in ROWS]
+
+
+def saved_by_transformers(row, folder, **options):
+    """tokenizer.json with tokenizer_config.json, as today's repositories are."""
+    getattr(transformers, row.name)(**vocabulary(row), **options).save_pretrained(folder)
+    write_json(folder / "config.json", {"model_type": row.model_type})
+    return folder
+
+
+def both(folder, **overrides):
+    return (
+        enfold.AutoTokenizer.from_pretrained(folder, **overrides),
+        transformers.AutoTokenizer.from_pretrained(folder, **overrides),
+    )
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_tokenizer_json(row, tmp_path):
+    options = row.variants[0] if row.variants else {}
+    folder = saved_by_transformers(row, tmp_path / "saved", model_max_length=70, **options)
+    ours, theirs = both(folder)
+    same_attributes(ours, theirs)
+    same_calls(ours, theirs)
+    ours.save_pretrained(tmp_path / "again")
+    write_json(tmp_path / "again" / "config.json", {"model_type": row.model_type})
+    for again in both(tmp_path / "again"):
+        same_attributes(again, theirs)
+        assert again("a text, and <s> a [SEP]")["input_ids"] == theirs("a text, and <s> a [SEP]")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.kind in ("wordpiece", "bytes", "words")], ids=lambda r: r.name
+)
+def test_bare_vocabularies(row, tmp_path):
+    """vocab.txt, or vocab.json with merges.txt, and what the configuration says."""
+    given = vocabulary(row)
+    if row.kind == "wordpiece":
+        (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in given["vocab"]), encoding="utf-8")
+    else:
+        write_json(tmp_path / "vocab.json", given["vocab"])
+        rows = "".join(f"{left} {right}\n" for left, right in given["merges"])
+        (tmp_path / "merges.txt").write_text("#version: 0.2\n" + rows, encoding="utf-8")
+    write_json(tmp_path / "config.json", {"model_type": row.model_type})
+    options = row.variants[-1] if row.variants else {}
+    write_json(tmp_path / "tokenizer_config.json", {"tokenizer_class": row.name, "model_max_length": 33, **options})
+    ours, theirs = both(tmp_path)
+    same_attributes(ours, theirs)
+    same_calls(ours, theirs)
+    ours, theirs = both(tmp_path, padding_side="left", additional_special_tokens=["<one>", "<two>"])
+    same_attributes(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "name", ["BertTokenizer", "RobertaTokenizer", "LlamaTokenizer", "MBartTokenizer", "XLNetTokenizer"]
+)
+def test_flags_that_files_give_to_special_tokens(name, tmp_path):
+    row = next(row for row in ROWS if row.name == name)
+    folder = saved_by_transformers(row, tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    mask = {"content": "<other>", "lstrip": True, "rstrip": True, "normalized": True, "single_word": False}
+    config |= {"mask_token": {"__type": "AddedToken", **mask}, "extra_special_tokens": ["<a>", "<b>"], "x_token": "<x>"}
+    write_json(folder / "tokenizer_config.json", config)
+    ours, theirs = both(folder)
+    same_attributes(ours, theirs)
+    assert ours.x_token_id == theirs.x_token_id
+    text = "a <other> b<x><a> c"
+    assert ours(text)["input_ids"] == theirs(text)["input_ids"]
