@@ -1,0 +1,218 @@
+"""sentencepiece's `.model` files: pieces with scores and types, and how text is normalised before them.
+
+Layout: https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto
+"""
+
+import base64
+import math
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from enfold.base.errors import NotBuiltError, TokenizerError
+from enfold.tokenizers.families.recipes import Parts
+from enfold.tokenizers.formats import protobuf as wire
+from enfold.tokenizers.formats.document import added_token
+from enfold.tokenizers.formats.merges import merges_from_vocab
+
+MAX_BYTES = 1 << 30
+MAX_PIECES = 1 << 24
+
+
+class PieceType(IntEnum):
+    """What a piece is for."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+class ModelType(IntEnum):
+    """The algorithm that a file was trained with."""
+
+    UNIGRAM = 1
+    BPE = 2
+    WORD = 3
+    CHAR = 4
+
+
+@dataclass(slots=True)
+class Trainer:
+    """The facts that `trainer_spec` keeps and encoding needs; each field's number stands in its metadata."""
+
+    model_type: int = field(default=ModelType.UNIGRAM, metadata={"number": 3})
+    treat_whitespace_as_suffix: bool = field(default=False, metadata={"number": 24})
+    byte_fallback: bool = field(default=False, metadata={"number": 35})
+    unk_id: int = field(default=0, metadata={"number": 40})
+    bos_id: int = field(default=1, metadata={"number": 41})
+    eos_id: int = field(default=2, metadata={"number": 42})
+    pad_id: int = field(default=-1, metadata={"number": 43})
+    unk_surface: str = field(default=" \u2047 ", metadata={"number": 44})
+    unk_piece: str = field(default="<unk>", metadata={"number": 45})
+    bos_piece: str = field(default="<s>", metadata={"number": 46})
+    eos_piece: str = field(default="</s>", metadata={"number": 47})
+    pad_piece: str = field(default="<pad>", metadata={"number": 48})
+
+
+@dataclass(slots=True)
+class Normalizer:
+    """`normalizer_spec`: what happens to text first. `charsmap` is the compiled table, empty if there is none."""
+
+    name: str = field(default="", metadata={"number": 1})
+    charsmap: bytes = field(default=b"", metadata={"number": 2})
+    add_dummy_prefix: bool = field(default=True, metadata={"number": 3})
+    remove_extra_whitespaces: bool = field(default=True, metadata={"number": 4})
+    escape_whitespaces: bool = field(default=True, metadata={"number": 5})
+
+
+@dataclass(slots=True)
+class SentencePieceModel:
+    """One `.model` file.
+
+    Args:
+        pieces: the vocabulary in the order of ids.
+        scores: log probabilities (Unigram) or minus the order of the merge (BPE).
+        types: a `PieceType` each.
+    """
+
+    pieces: list[str]
+    scores: list[float]
+    types: list[int]
+    trainer: Trainer
+    normalizer: Normalizer
+
+    def added(self) -> list[Any]:
+        """Control pieces (special) and user-defined ones (plain) as AddedTokens, in the order of ids."""
+        kinds = (PieceType.CONTROL, PieceType.USER_DEFINED)
+        return [
+            added_token({"content": piece}, "sentencepiece", special=kind == PieceType.CONTROL, normalized=False)
+            for piece, kind in zip(self.pieces, self.types, strict=True)
+            if kind in kinds
+        ]
+
+    def parts(self, model: str | None = None) -> Parts:
+        """What a family is built from.
+
+        Args:
+            model: "BPE" (a vocabulary and merges, in the order of ids) or "Unigram" (pieces with scores), whichever
+                the family's class is made of; by default what the file was trained as.
+
+        Raises:
+            NotBuiltError: by default, for files of whole words or single characters.
+        """
+        if model is None:
+            if self.trainer.model_type not in (ModelType.UNIGRAM, ModelType.BPE):
+                names = {3: "word", 4: "character"}
+                name = names.get(self.trainer.model_type, str(self.trainer.model_type))
+                raise NotBuiltError(f"A sentencepiece model of type {name} can't be read: only Unigram and BPE can.")
+            model = "Unigram" if self.trainer.model_type == ModelType.UNIGRAM else "BPE"
+        charsmap = self.normalizer.charsmap
+        parts = Parts(
+            charsmap=base64.b64encode(charsmap).decode() if charsmap else None,
+            unk_id=self.trainer.unk_id,
+            byte_fallback=self.trainer.byte_fallback,
+            added=self.added(),
+        )
+        if model == "Unigram":
+            parts.vocab = list(zip(self.pieces, self.scores, strict=True))
+        else:
+            parts.vocab = {piece: index for index, piece in enumerate(self.pieces)}
+            parts.merges = merges_from_vocab(parts.vocab)
+        return parts
+
+
+def read_sentencepiece(path: Path) -> SentencePieceModel:
+    """Read a `.model` file.
+
+    Raises:
+        TokenizerError: no such file, a damaged one, one of another format, or contradictory.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise TokenizerError(f"{path}: {size} bytes are too many for a sentencepiece model (at most {MAX_BYTES}).")
+        content = path.read_bytes()
+    except OSError as error:
+        raise TokenizerError(f"{path}: can't be read: {error.strerror or error}.") from error
+    return parse_sentencepiece(content, path)
+
+
+def parse_sentencepiece(content: bytes, source: Any) -> SentencePieceModel:
+    """The model that the bytes of a `.model` file hold; errors name `source`."""
+    model = SentencePieceModel([], [], [], Trainer(), Normalizer())
+    try:
+        for number, kind, value in wire.fields(content):
+            if number == 1:
+                _read_piece(_message(kind, value), model)
+            elif number == 2:
+                _read_spec(_message(kind, value), model.trainer)
+            elif number == 3:
+                _read_spec(_message(kind, value), model.normalizer)
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{source}: piece {len(model.pieces)} is not UTF-8 text; the file is damaged.") from error
+    except wire.WireError as error:
+        raise TokenizerError(f"{source}: not a sentencepiece model, or a damaged one: {error}.") from error
+    _check(model, source)
+    return model
+
+
+def _message(kind: int, value: wire.Value) -> bytes:
+    if not isinstance(value, bytes):
+        raise wire.WireError(f"wire type {kind} where a message belongs")
+    return value
+
+
+def _read_piece(message: bytes, model: SentencePieceModel) -> None:
+    piece, score, type_ = "", 0.0, int(PieceType.NORMAL)
+    for number, kind, value in wire.fields(message):
+        if number == 1:
+            piece = _message(kind, value).decode()
+        elif number == 2 and kind == wire.FIXED32 and isinstance(value, int):
+            score = wire.float32(value)
+        elif number == 3 and kind == wire.VARINT and isinstance(value, int):
+            type_ = value
+    model.pieces.append(piece)
+    model.scores.append(score)
+    model.types.append(type_)
+    if len(model.pieces) > MAX_PIECES:
+        raise wire.WireError(f"more than {MAX_PIECES} pieces")
+
+
+def _read_spec(message: bytes, spec: Trainer | Normalizer) -> None:
+    """Set the fields of `spec` that the message has."""
+    known = {entry.metadata["number"]: entry for entry in fields(spec)}
+    for number, kind, value in wire.fields(message):
+        entry = known.get(number)
+        if entry is None:
+            continue
+        expected = type(getattr(spec, entry.name))
+        if expected in (str, bytes):
+            content = _message(kind, value)
+            setattr(spec, entry.name, content.decode() if expected is str else content)
+        elif kind == wire.VARINT and isinstance(value, int):
+            setattr(spec, entry.name, bool(value) if expected is bool else wire.int32(value))
+
+
+def _check(model: SentencePieceModel, source: Any) -> None:
+    """Refuse what no vocabulary can be: sentencepiece refuses the same."""
+    pieces = model.pieces
+    if not pieces:
+        raise TokenizerError(f"{source}: the sentencepiece model has no pieces; is it another kind of file?")
+    if len(set(pieces)) != len(pieces):
+        seen: set[str] = set()
+        twice = next(piece for piece in pieces if piece in seen or seen.add(piece))
+        raise TokenizerError(f"{source}: piece {twice!r:.80} comes twice.")
+    for index, (piece, score, kind) in enumerate(zip(pieces, model.scores, model.types, strict=True)):
+        if not piece:
+            raise TokenizerError(f"{source}: piece {index} is empty.")
+        if not math.isfinite(score):
+            raise TokenizerError(f"{source}: the score of piece {piece!r:.80} is {score}, not a number.")
+        if not 1 <= kind <= 6:
+            raise TokenizerError(f"{source}: piece {piece!r:.80} is of unknown type {kind}.")
+    unknown = [index for index, kind in enumerate(model.types) if kind == PieceType.UNKNOWN]
+    if len(unknown) != 1:
+        raise TokenizerError(f"{source}: {len(unknown)} pieces are marked as the unknown one; one was expected.")
