@@ -28,4 +28,5 @@ NB_MODULE(_engine, m) {
   bind_added_token(m);
   bind_components(m);
   bind_tokenizer(m);
+  bind_formats(m);
 }

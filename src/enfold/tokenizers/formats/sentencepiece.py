@@ -12,12 +12,10 @@ from typing import Any
 
 from enfold.base.errors import NotBuiltError, TokenizerError
 from enfold.tokenizers.families.recipes import Parts
-from enfold.tokenizers.formats import protobuf as wire
 from enfold.tokenizers.formats.document import added_token
 from enfold.tokenizers.formats.merges import merges_from_vocab
 
 MAX_BYTES = 1 << 30
-MAX_PIECES = 1 << 24
 
 
 class PieceType(IntEnum):
@@ -143,58 +141,36 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
 
 def parse_sentencepiece(content: bytes, source: Any) -> SentencePieceModel:
     """The model that the bytes of a `.model` file hold; errors name `source`."""
-    model = SentencePieceModel([], [], [], Trainer(), Normalizer())
+    from enfold.tokenizers._engine import sentencepiece_file
+
     try:
-        for number, kind, value in wire.fields(content):
-            if number == 1:
-                _read_piece(_message(kind, value), model)
-            elif number == 2:
-                _read_spec(_message(kind, value), model.trainer)
-            elif number == 3:
-                _read_spec(_message(kind, value), model.normalizer)
+        pieces, scores, types, trainer, normalizer = sentencepiece_file(content)
+        model = SentencePieceModel(pieces, scores, types, Trainer(), Normalizer())
+        _set_fields(model.trainer, trainer)
+        _set_fields(model.normalizer, normalizer)
     except UnicodeDecodeError as error:
-        raise TokenizerError(f"{source}: piece {len(model.pieces)} is not UTF-8 text; the file is damaged.") from error
-    except wire.WireError as error:
-        raise TokenizerError(f"{source}: not a sentencepiece model, or a damaged one: {error}.") from error
+        raise TokenizerError(f"{source}: the sentencepiece model holds text that is not UTF-8 ({error}).") from error
+    except TokenizerError as error:
+        raise TokenizerError(f"{source}: {error}.") from error
     _check(model, source)
     return model
 
 
-def _message(kind: int, value: wire.Value) -> bytes:
-    if not isinstance(value, bytes):
-        raise wire.WireError(f"wire type {kind} where a message belongs")
-    return value
-
-
-def _read_piece(message: bytes, model: SentencePieceModel) -> None:
-    piece, score, type_ = "", 0.0, int(PieceType.NORMAL)
-    for number, kind, value in wire.fields(message):
-        if number == 1:
-            piece = _message(kind, value).decode()
-        elif number == 2 and kind == wire.FIXED32 and isinstance(value, int):
-            score = wire.float32(value)
-        elif number == 3 and kind == wire.VARINT and isinstance(value, int):
-            type_ = value
-    model.pieces.append(piece)
-    model.scores.append(score)
-    model.types.append(type_)
-    if len(model.pieces) > MAX_PIECES:
-        raise wire.WireError(f"more than {MAX_PIECES} pieces")
-
-
-def _read_spec(message: bytes, spec: Trainer | Normalizer) -> None:
-    """Set the fields of `spec` that the message has."""
-    known = {entry.metadata["number"]: entry for entry in fields(spec)}
-    for number, kind, value in wire.fields(message):
-        entry = known.get(number)
-        if entry is None:
+def _set_fields(spec: Trainer | Normalizer, found: list[tuple[int, int | bytes]]) -> None:
+    """Set the fields of `spec` that the file has; the last of a number counts."""
+    known = {entry.metadata["number"]: entry.name for entry in fields(spec)}
+    for number, value in found:
+        name = known.get(number)
+        if name is None:
             continue
-        expected = type(getattr(spec, entry.name))
-        if expected in (str, bytes):
-            content = _message(kind, value)
-            setattr(spec, entry.name, content.decode() if expected is str else content)
-        elif kind == wire.VARINT and isinstance(value, int):
-            setattr(spec, entry.name, bool(value) if expected is bool else wire.int32(value))
+        expected = type(getattr(spec, name))
+        if isinstance(value, bytes) != (expected in (str, bytes)):
+            raise TokenizerError(f"{name} of the sentencepiece model is stored as another type")
+        if isinstance(value, bytes):
+            setattr(spec, name, value.decode() if expected is str else value)
+        else:
+            value &= 0xFFFFFFFF
+            setattr(spec, name, bool(value) if expected is bool else value - ((value >> 31) << 32))
 
 
 def _check(model: SentencePieceModel, source: Any) -> None:
