@@ -15,11 +15,9 @@ from enfold.tokenizers.formats.reading import (
     checked_merges,
     checked_vocab,
     read_json,
-    read_merges,
     read_text,
-    read_vocab_json,
-    read_vocab_txt,
 )
+from enfold.tokenizers.formats.tekken import is_tekken
 from enfold.tokenizers.special_tokens import EXTRA, NAMED
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ VOCAB_TXT = "vocab.txt"
 VOCAB_JSON = "vocab.json"
 MERGES = "merges.txt"
 MODEL_CONFIG = "config.json"
+TEKKEN = "tekken.json"
 TEMPLATE = "chat_template.jinja"
 TEMPLATE_JSON = "chat_template.json"
 TEMPLATE_FOLDER = "additional_chat_templates"
@@ -82,7 +81,8 @@ def find_source(name: str | os.PathLike, *, gguf_file: str | None = None, **wher
     """Fetch the tokenizer's files.
 
     Args:
-        name: a repository id, a folder, or one file (tokenizer.json, vocab.txt or a GGUF file).
+        name: a repository id, a folder, or one file: tokenizer.json, vocab.txt, tekken.json, or one that ends with
+            .model, .tiktoken or .gguf.
         gguf_file: take the vocabulary of this file of the repository.
         where: `revision`, `token`, `cache_dir`, `local_files_only`, `subfolder`, as `enfold.hub` takes them.
 
@@ -130,9 +130,13 @@ def _single_file(path: Path) -> Source:
     for known in (TOKENIZER, VOCAB_TXT):
         if path.name.endswith(known):
             return Source(str(path), {known: path})
+    if path.suffix in (".model", ".spm", ".tiktoken"):
+        return Source(str(path), {path.name: path}, listed=frozenset([path.name]))
+    if is_tekken(path.name):
+        return Source(str(path), {TEKKEN: path}, listed=frozenset([TEKKEN]))
     raise EntryNotFoundError(
-        f"{path} is a single file of unknown kind: give a folder, a repository id, a tokenizer.json, a vocab.txt or a "
-        ".gguf file."
+        f"{path} is a single file of unknown kind: give a folder, a repository id, a tokenizer.json, vocab.txt, "
+        "tekken.json, or a .model, .tiktoken or .gguf file."
     )
 
 
@@ -287,26 +291,6 @@ def _scored(entry: Any, path: Path) -> tuple[str, float]:
         return entry[0], float(entry[1])
     except (TypeError, ValueError):
         raise TokenizerError(f"{path}: the score of {entry[0]!r} is {entry[1]!r}, not a number.") from None
-
-
-def bare_vocabulary(source: Source, model: str) -> Parts:
-    """The vocabulary of a folder without tokenizer.json.
-
-    Args:
-        model: "WordPiece" (vocab.txt) or "BPE" (vocab.json and merges.txt).
-
-    Raises:
-        TokenizerError: the files are not there.
-    """
-    paths = source.paths
-    if model == "WordPiece" and VOCAB_TXT in paths:
-        return Parts(read_vocab_txt(paths[VOCAB_TXT]))
-    if model == "BPE" and VOCAB_JSON in paths and MERGES in paths:
-        return Parts(read_vocab_json(paths[VOCAB_JSON]), read_merges(paths[MERGES]))
-    needed = {"WordPiece": VOCAB_TXT, "BPE": f"{VOCAB_JSON} with {MERGES}"}.get(model)
-    raise TokenizerError(
-        f"{source.name}: no vocabulary found: expected {TOKENIZER}" + (f", or {needed}." if needed else ".")
-    )
 
 
 def add_prefix_space(document: str, value: bool, where: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfold.base.errors import ArgumentError, NotBuiltError, TokenizerError
 from enfold.base.logging import get_logger
+from enfold.tokenizers.bare import bare_vocabulary
 from enfold.tokenizers.calls import Calls, refuse_unknown
 from enfold.tokenizers.chat import Chat
 from enfold.tokenizers.families.recipes import Family, Parts
@@ -18,7 +19,6 @@ from enfold.tokenizers.loading import (
     FileParts,
     Source,
     add_prefix_space,
-    bare_vocabulary,
     find_source,
     settings,
     take_apart,
@@ -107,6 +107,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         self._decoder: str | None = None
         self._warned: set[str] = set()
         self._declared_class: str | None = options.pop("_declared_class", None)
+        self.vocab_file: Path | None = None
         if family is not None:
             options = self._with_defaults(family, options)
         engine, document = None, _document
@@ -318,18 +319,17 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             options = {**options, **vocabulary.config, **overrides}
             return cls(_document=vocabulary.document, **options)
         path = source.tokenizer_file
-        if cls.family is None or (path is not None and not cls.family.rebuilds):
-            if path is None:
-                raise TokenizerError(
-                    f"{source.name}: no tokenizer.json. A bare vocabulary needs the class of its family: BertTokenizer "
-                    "for vocab.txt, GPT2Tokenizer for vocab.json with merges.txt (AutoTokenizer chooses it)."
-                )
+        if path is None:
+            bare = bare_vocabulary(source, cls.family, options)
+            parts = None if bare.parts is None else FileParts(bare.parts)
+            tokenizer = cls(_parts=parts, _document=bare.document, **{**options, **bare.options})
+            tokenizer.vocab_file = bare.path
+            return tokenizer
+        if cls.family is None or not cls.family.rebuilds:
             tokenizer = cls(tokenizer_file=path, **options)
             if "add_prefix_space" in overrides:
                 tokenizer._set_prefix_space(bool(overrides["add_prefix_space"]))
             return tokenizer
-        if path is None:
-            return cls(_parts=FileParts(bare_vocabulary(source, cls.family.model)), **options)
         parts = take_apart(path)
         if "added_tokens_decoder" not in source.config:
             options["added_tokens_decoder"] = {**options["added_tokens_decoder"], **dict(parts.added)}

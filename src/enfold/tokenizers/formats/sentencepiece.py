@@ -5,6 +5,7 @@ Layout: https://github.com/google/sentencepiece/blob/master/src/sentencepiece_mo
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from enfold.base.errors import NotBuiltError, TokenizerError
 from enfold.tokenizers.families.recipes import Parts
-from enfold.tokenizers.formats.document import added_token
+from enfold.tokenizers.formats.document import Document, added_token
 from enfold.tokenizers.formats.merges import merges_from_vocab
 
 MAX_BYTES = 1 << 30
@@ -121,6 +122,88 @@ class SentencePieceModel:
             parts.vocab = {piece: index for index, piece in enumerate(self.pieces)}
             parts.merges = merges_from_vocab(parts.vocab)
         return parts
+
+
+def generic_document(model: SentencePieceModel, renamed: Mapping[int, str] | None = None) -> Document:
+    """The tokenizer that transformers makes of a file when no family's class is known; without added tokens.
+
+    Args:
+        model: the file.
+        renamed: id → text that stands there instead of the file's (placeholders that were given a use).
+    """
+    parts = model.parts()
+    steps = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}]
+    if parts.byte_fallback:
+        steps += [{"type": "ByteFallback"}, {"type": "Fuse"}]
+    return Document(
+        _model_section(model, parts, renamed or {}),
+        normalizer={"type": "Sequence", "normalizers": [*_charsmap(parts), _MARK_SPACES]},
+        decoder={"type": "Sequence", "decoders": steps},
+    )
+
+
+def library_document(model: SentencePieceModel) -> Document:
+    """The tokenizer that cuts text as the sentencepiece library does: white space, dummy prefix and all.
+
+    Raises:
+        NotBuiltError: the file marks spaces behind words, or has user-defined pieces.
+    """
+    spec = model.normalizer
+    if model.trainer.treat_whitespace_as_suffix or PieceType.USER_DEFINED in model.types:
+        raise NotBuiltError("A sentencepiece model with spaces behind words or user-defined pieces can't be run alone.")
+    parts = model.parts()
+    steps = _charsmap(parts)
+    if spec.remove_extra_whitespaces:
+        steps.append({"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""})
+        steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    if spec.add_dummy_prefix:
+        steps.append({"type": "Prepend", "prepend": " "})
+    if spec.escape_whitespaces:
+        steps.append(_MARK_SPACES)
+    decoders: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}]
+    decoders += [{"type": "ByteFallback"}, {"type": "Fuse"}]
+    if spec.add_dummy_prefix:
+        decoders.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    return Document(
+        _model_section(model, parts, {}),
+        normalizer={"type": "Sequence", "normalizers": steps},
+        decoder={"type": "Sequence", "decoders": decoders},
+    )
+
+
+_MARK_SPACES: dict[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+
+
+def _charsmap(parts: Parts) -> list[dict[str, Any]]:
+    return [{"type": "Precompiled", "precompiled_charsmap": parts.charsmap}] if parts.charsmap else []
+
+
+def _model_section(model: SentencePieceModel, parts: Parts, renamed: Mapping[int, str]) -> dict[str, Any]:
+    if isinstance(parts.vocab, list):
+        if not 0 <= model.trainer.unk_id < len(parts.vocab):
+            raise TokenizerError(f"The unknown piece is number {model.trainer.unk_id} of {len(parts.vocab)} pieces.")
+        fallback = {"unk_id": model.trainer.unk_id, "byte_fallback": parts.byte_fallback}
+        return {"type": "Unigram", **fallback, "vocab": [list(entry) for entry in parts.vocab]}
+    vocab, merges = parts.vocab, parts.merges or []
+    gone = set()
+    for index, text in renamed.items():
+        if index < len(model.pieces) and model.pieces[index] != text and text not in vocab:
+            vocab[text] = vocab.pop(model.pieces[index])
+            gone.add(model.pieces[index])
+    if gone:
+        merges = [pair for pair in merges if not gone.intersection(pair) and "".join(pair) not in gone]
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": model.trainer.unk_piece,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": True,
+        "byte_fallback": parts.byte_fallback,
+        "ignore_merges": False,
+        "vocab": vocab,
+        "merges": merges,
+    }
 
 
 def read_sentencepiece(path: Path) -> SentencePieceModel:

@@ -29,7 +29,7 @@ def special_tokens(whole: dict[str, Any], source: Any) -> list[str]:
     """The special tokens of a file in the order of ids, with placeholders up to the number that it reserves."""
     entries = whole.get("special_tokens")
     if entries is None:
-        texts = _FIRST.split()
+        texts = list(map(str, _FIRST.split()))
     else:
         by_rank: dict[int, str] = {}
         for entry in _list(entries, "special_tokens", source):
