@@ -10,7 +10,7 @@ import transformers
 
 import enfold
 from enfold import AutoTokenizer, PreTrainedTokenizerFast
-from enfold.base.errors import ArgumentError, HubError, TokenizerError
+from enfold.base.errors import ArgumentError, HubError, NotBuiltError, TokenizerError
 
 from .folders import LLAMA3_SPLIT, bert_vocab_folder, sample_texts, train_byte_level, write_json
 from .test_pretrained_attributes import same_attributes
@@ -64,15 +64,20 @@ def test_the_class_is_the_one_transformers_takes(byte_level_folder, model_type, 
     assert ours.get_vocab() == theirs.get_vocab()
 
 
-@pytest.mark.parametrize(
-    ("declared", "sides"), [("CohereTokenizer", "left"), ("GemmaTokenizer", "left"), ("DebertaV2Tokenizer", "right")]
-)
-def test_defaults_of_classes_that_are_taken_as_they_are(byte_level_folder, declared, sides, tmp_path):
-    ours = AutoTokenizer.from_pretrained(byte_level_folder("unheard", declared))
-    assert ours.padding_side == sides
-    assert ("token_type_ids" in ours.model_input_names) == (declared == "DebertaV2Tokenizer")
+def test_a_class_that_is_not_built_is_refused(byte_level_folder):
+    folder = byte_level_folder("layoutlmv3", "LayoutLMv3Tokenizer")
+    with pytest.raises(NotBuiltError, match=r"LayoutLMv3Tokenizer.*takes its tokenizer\.json as it is"):
+        AutoTokenizer.from_pretrained(folder)
+    assert PreTrainedTokenizerFast.from_pretrained(folder)("a")["input_ids"]
+
+
+def test_an_unknown_class_takes_the_file_as_it_is(byte_level_folder, tmp_path):
+    ours = AutoTokenizer.from_pretrained(byte_level_folder("unheard", "OwnTokenizer"))
+    theirs = transformers.AutoTokenizer.from_pretrained(byte_level_folder("unheard-of", "OwnTokenizer"))
+    assert ours(TEXTS)["input_ids"] == theirs(TEXTS)["input_ids"]
     ours.save_pretrained(tmp_path / "saved")
-    assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())["tokenizer_class"] == declared
+    config = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "OwnTokenizer"
 
 
 def test_the_classes_are_under_their_names(tokenizer_folders):

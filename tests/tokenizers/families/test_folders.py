@@ -42,9 +42,12 @@ def test_tokenizer_json(row, tmp_path):
         assert again("a text, and <s> a [SEP]")["input_ids"] == theirs("a text, and <s> a [SEP]")["input_ids"]
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.kind in ("wordpiece", "bytes", "words")], ids=lambda r: r.name
-)
+# transformers looks for no such files of Qwen 3.5's.
+BARE = [row for row in ROWS if row.kind in ("wordpiece", "bytes", "words") and row.name != "Qwen3_5Tokenizer"]
+FLAGGED = ["BertTokenizer", "RobertaTokenizer", "LlamaTokenizer", "MBartTokenizer", "XLNetTokenizer"]
+
+
+@pytest.mark.parametrize("row", BARE, ids=lambda row: row.name)
 def test_bare_vocabularies(row, tmp_path):
     """vocab.txt, or vocab.json with merges.txt, and what the configuration says."""
     given = vocabulary(row)
@@ -64,9 +67,7 @@ def test_bare_vocabularies(row, tmp_path):
     same_attributes(ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "name", ["BertTokenizer", "RobertaTokenizer", "LlamaTokenizer", "MBartTokenizer", "XLNetTokenizer"]
-)
+@pytest.mark.parametrize("name", FLAGGED)
 def test_flags_that_files_give_to_special_tokens(name, tmp_path):
     row = next(row for row in ROWS if row.name == name)
     folder = saved_by_transformers(row, tmp_path)

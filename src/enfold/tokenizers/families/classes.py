@@ -1,5 +1,7 @@
 """The families' tokenizer classes, under the names that users know: each is little more than its row."""
 
+from typing import Any
+
 from enfold.tokenizers.families import byte_level, marked, unigram, wordpiece
 from enfold.tokenizers.families.blenderbot_small import BlenderbotSmallTokenizer as BlenderbotSmallTokenizer
 from enfold.tokenizers.families.byt5 import ByT5Tokenizer as ByT5Tokenizer
@@ -128,6 +130,11 @@ class CLIPTokenizer(PreTrainedTokenizerFast):
 
     family = byte_level.CLIP
 
+    def decode(self, *args: Any, **kwargs: Any) -> Any:
+        """Ids → text; a batch of rows gives a list. See `PreTrainedTokenizerFast.decode`."""
+        text = super().decode(*args, **kwargs)
+        return [_words(one) for one in text] if isinstance(text, list) else _words(text)
+
 
 class HerbertTokenizer(PreTrainedTokenizerFast):
     """HerBERT's BPE over words with an end mark."""
@@ -241,6 +248,10 @@ class XGLMTokenizer(PreTrainedTokenizerFast):
     """XGLM's Unigram: texts begin with `</s>`."""
 
     family = unigram.XGLM
+
+
+def _words(text: str) -> str:
+    return text.replace("</w>", " ").strip()
 
 
 # Other names for the same classes.

@@ -17,7 +17,6 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
     """A tokenizer whose template follows `src_lang`, and `tgt_lang` for texts to be learned."""
 
     default_language: ClassVar[str]
-    _starts_as_target: ClassVar[bool] = False
     prefix_tokens: list[int] = []
     suffix_tokens: list[int] = []
     tgt_lang: str | None
@@ -27,6 +26,12 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
         self._src_lang = self.default_language if source is None else self._code(source)
         super().__init__(*args, **options)
         self._remember(self._src_lang, target=False)
+
+    def __call__(self, text: Any = None, *args: Any, **kwargs: Any) -> BatchEncoding:
+        """Encode texts in `src_lang`, and those to be learned (`text_target`) in `tgt_lang`."""
+        if text is not None and self._language != (self._src_lang, False):
+            self._switch_to_input_mode()
+        return super().__call__(text, *args, **kwargs)
 
     def _code(self, language: str) -> str:
         """The token of a language as the user names it."""
@@ -55,7 +60,7 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
         self._set_language(lang, target=True)
 
     def _finish(self, document: Document, options: Options) -> Section | None:
-        return self._language_template(self._src_lang, self._starts_as_target, document.id_of)
+        return self._language_template(self._src_lang, False, document.id_of)
 
     def _set_language(self, language: str, target: bool) -> None:
         if not isinstance(language, str):
@@ -66,6 +71,7 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
 
     def _remember(self, language: str, target: bool) -> None:
         before, after = self._around(language, target)
+        self._language = language, target
         self.prefix_tokens, self.suffix_tokens = self.convert_tokens_to_ids(before), self.convert_tokens_to_ids(after)
         self.cur_lang_code = self.convert_tokens_to_ids(language)
 
@@ -172,6 +178,16 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **{"src_lang": "eng", **options})
         self.tgt_lang = options.get("tgt_lang") or "fra"
+
+    def __call__(
+        self, text: Any = None, *args: Any, src_lang: str | None = None, tgt_lang: str | None = None, **kwargs: Any
+    ) -> BatchEncoding:
+        """Encode as every tokenizer does; `src_lang` and `tgt_lang` change the tokenizer's own."""
+        if src_lang is not None:
+            self.src_lang = src_lang
+        if tgt_lang is not None:
+            self.tgt_lang = tgt_lang
+        return super().__call__(text, *args, **kwargs)
 
     def _code(self, language: str) -> str:
         return language if "__" in language else f"__{language}__"
