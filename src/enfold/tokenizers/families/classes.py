@@ -12,6 +12,9 @@ from enfold.tokenizers.families.language import MBart50Tokenizer as MBart50Token
 from enfold.tokenizers.families.language import MBartTokenizer as MBartTokenizer
 from enfold.tokenizers.families.language import NllbTokenizer as NllbTokenizer
 from enfold.tokenizers.families.language import SeamlessM4TTokenizer as SeamlessM4TTokenizer
+from enfold.tokenizers.families.m2m100 import M2M100Tokenizer as M2M100Tokenizer
+from enfold.tokenizers.families.marian import MarianTokenizer as MarianTokenizer
+from enfold.tokenizers.families.speecht5 import SpeechT5Tokenizer as SpeechT5Tokenizer
 from enfold.tokenizers.families.wav2vec2 import Wav2Vec2CTCTokenizer as Wav2Vec2CTCTokenizer
 from enfold.tokenizers.families.whisper import WhisperTokenizer as WhisperTokenizer
 from enfold.tokenizers.pretrained import PreTrainedTokenizerFast
