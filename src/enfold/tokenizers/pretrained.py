@@ -347,7 +347,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         family = type(self).family
         assert family is not None
         options = {**family.defaults, **self.init_kwargs}
-        bare = Parts([] if family.model == "Unigram" else {}, [], parts.parts.charsmap)
+        bare = Parts(merges=[], charsmap=parts.parts.charsmap)
         own = family.build(bare, options).sections
         differing = [name for name in ("normalizer", "pre_tokenizer") if own[name] != parts.sections[name]]
         if differing:
