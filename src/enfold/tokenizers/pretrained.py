@@ -112,6 +112,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             options = self._with_defaults(family, options)
         engine, document = None, _document
         post_processor = None
+        self._file_has_template = _parts is not None and _parts.post_processor is not None
         if tokenizer_object is not None:
             engine = _engine_like(tokenizer_object)
         elif tokenizer_file is not None:

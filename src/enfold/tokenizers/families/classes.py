@@ -14,9 +14,11 @@ from enfold.tokenizers.families.language import NllbTokenizer as NllbTokenizer
 from enfold.tokenizers.families.language import SeamlessM4TTokenizer as SeamlessM4TTokenizer
 from enfold.tokenizers.families.m2m100 import M2M100Tokenizer as M2M100Tokenizer
 from enfold.tokenizers.families.marian import MarianTokenizer as MarianTokenizer
+from enfold.tokenizers.families.recipes import Options, Section
 from enfold.tokenizers.families.speecht5 import SpeechT5Tokenizer as SpeechT5Tokenizer
 from enfold.tokenizers.families.wav2vec2 import Wav2Vec2CTCTokenizer as Wav2Vec2CTCTokenizer
 from enfold.tokenizers.families.whisper import WhisperTokenizer as WhisperTokenizer
+from enfold.tokenizers.formats.document import Document
 from enfold.tokenizers.pretrained import PreTrainedTokenizerFast
 
 _TYPED = ["input_ids", "token_type_ids", "attention_mask"]
@@ -201,6 +203,11 @@ class RemBertTokenizer(PreTrainedTokenizerFast):
     """RemBERT's Unigram: `[CLS] A [SEP] B [SEP]`."""
 
     family = unigram.REMBERT
+
+    def _finish(self, document: Document, options: Options) -> Section | None:
+        # Only where a tokenizer.json has a template, and nobody asks for another.
+        asked = "add_bos_token" in options or "add_eos_token" in options
+        return super()._finish(document, options) if self._file_has_template and not asked else None
 
 
 class XLNetTokenizer(PreTrainedTokenizerFast):

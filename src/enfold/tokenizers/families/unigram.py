@@ -206,7 +206,8 @@ def _big_bird(parts: Parts, options: Options) -> Document:
 
 def _pegasus(parts: Parts, options: Options) -> Document:
     vocab = pieces(parts, named(options, "unk pad eos mask"), "PEGASUS")
-    place = next((n for n, entry in enumerate(vocab) if n and entry == (str(options["unk_token"]), 0.0)), -1)
+    place = -1 if parts.vocab is not None else 0
+    place = next((n for n, entry in enumerate(vocab) if n and entry == (str(options["unk_token"]), 0.0)), place)
     first = charsmap(parts) or [replace(r"\n", " ", regex=True)]
     return _document(vocab, place, [*first, _SPACES])
 
@@ -309,6 +310,7 @@ REMBERT = Family(
         "remove_space": True,
     },
     build=_rembert,
+    finish=templated("cls $A sep", "cls $A sep $B:1 sep:1"),
     file="sentencepiece.model",
 )
 XLNET = Family(
