@@ -267,7 +267,7 @@ def test_damaged_parts_of_a_tokenizer_json_that_a_family_rebuilds(tokenizer_fold
 
 def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):
+    with pytest.raises(TokenizerError, match=r"no vocabulary found: expected tokenizer\.json"):
         AutoTokenizer.from_pretrained(tmp_path / "empty")
     with pytest.raises((HubError, ArgumentError, ValueError)):
         AutoTokenizer.from_pretrained(str(tmp_path / "missing"), local_files_only=True)

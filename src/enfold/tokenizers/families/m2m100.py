@@ -1,7 +1,6 @@
 """M2M-100's tokenizer: sentencepiece's pieces, numbered by vocab.json, behind a language code."""
 
 import os
-from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ _MODEL = "sentencepiece.bpe.model"
 
 
 class M2M100Tokenizer(PlainTokenizer):
-    """`__en__ A </s>`; language codes have the ids behind the vocabulary.
+    """`__en__ A </s>`; language codes have the ids behind the vocabulary, but are no special tokens.
 
     Args:
         vocab_file, spm_file: vocab.json and the sentencepiece model.
@@ -58,9 +57,6 @@ class M2M100Tokenizer(PlainTokenizer):
         self.get_lang_id(self._src_lang)
         super().__init__(**options)
         self.set_src_lang_special_tokens(self._src_lang)
-
-    def _extra(self, options: Mapping[str, Any]) -> list[str]:
-        return list(self.lang_token_to_id)
 
     @property
     def vocab_size(self) -> int:
