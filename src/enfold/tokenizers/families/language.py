@@ -17,6 +17,8 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
     """A tokenizer whose template follows `src_lang`, and `tgt_lang` for texts to be learned."""
 
     default_language: ClassVar[str]
+    # Whether a language that the vocabulary lacks still goes by its name in `tokens()`.
+    _keeps_names: ClassVar[bool] = False
     prefix_tokens: list[int] = []
     suffix_tokens: list[int] = []
     tgt_lang: str | None
@@ -76,17 +78,21 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
         self.cur_lang_code = self.convert_tokens_to_ids(language)
 
     def _language_template(self, language: str, target: bool, id_of: Callable[[str], int | None]) -> Section:
-        """A language that the vocabulary lacks is written as the unknown token, under the name that was asked for."""
-        before, after = self._around(language, target)
-        unknown = None if self.unk_token is None else id_of(self.unk_token)
+        """A language that the vocabulary lacks is the unknown token."""
         ids: dict[str, int] = {}
-        for token in (*before, *after):
+
+        def known(token: str) -> dict[str, Any]:
             index = id_of(token)
-            index = unknown if index is None else index
             if index is None:
-                raise ArgumentError(f"The vocabulary has neither {token!r} nor an unknown token.")
+                index = None if self.unk_token is None else id_of(self.unk_token)
+                if index is None:
+                    raise ArgumentError(f"The vocabulary has neither {token!r} nor an unknown token.")
+                token = token if self._keeps_names else str(self.unk_token)
             ids[token] = index
-        first, last = [special(token) for token in before], [special(token) for token in after]
+            return special(token)
+
+        before, after = self._around(language, target)
+        first, last = [known(token) for token in before], [known(token) for token in after]
         return template([*first, sequence("A"), *last], [*first, sequence("A"), sequence("B"), *last], ids)
 
     def _switch_to_input_mode(self) -> None:
@@ -162,6 +168,7 @@ class NllbTokenizer(LanguageTokenizer):
 
     family = marked.NLLB
     default_language = "eng_Latn"
+    _keeps_names = True
     legacy_behaviour: bool
 
     def _around(self, language: str, target: bool) -> tuple[list[str], list[str]]:
