@@ -254,9 +254,15 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         self._add_bos, self._add_eos = begin, end
 
     def _replace_sections(self, **sections: Any) -> None:
-        """Another engine with these sections of its tokenizer.json changed; copies of this tokenizer keep theirs."""
-        whole = {**json.loads(self._tokenizer.to_str()), **sections}
-        self._tokenizer = self._rebuilt(json.dumps(whole, ensure_ascii=False))
+        """Other components, in the form of a tokenizer.json; copies of this tokenizer keep theirs."""
+        from enfold.tokenizers import _engine
+        from enfold.tokenizers.components import component_of
+
+        slots = {"normalizer": _engine.NormalizerSlot, "post_processor": _engine.PostProcessorSlot}
+        engine = copy(self._tokenizer)
+        for name, section in sections.items():
+            setattr(engine, name, component_of(slots[name](json.dumps(section, ensure_ascii=False))))
+        self._tokenizer = engine
         self._split_engine = None
 
     def _rebuilt(self, document: str) -> "Tokenizer":
