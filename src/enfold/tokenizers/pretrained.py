@@ -179,8 +179,8 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
 
     def _finish(self, document: Document, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """The post-processor of the family, which wins over the file's, if it has its own."""
-        finish = None if type(self).family is None else type(self).family.finish
-        return None if finish is None else finish(document, options)
+        family = type(self).family
+        return None if family is None or family.finish is None else family.finish(document, options)
 
     def _take_options(self, options: dict[str, Any]) -> None:
         """Attributes from options; what is no option of enfold's stays in `init_kwargs` alone."""

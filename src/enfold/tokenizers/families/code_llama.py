@@ -92,7 +92,7 @@ class CodeLlamaTokenizer(PreTrainedTokenizerFast):
         ids = [None if name is None else self.convert_tokens_to_ids(name) for name in names]
         if None in ids:
             raise ArgumentError("Infilling needs prefix_token, middle_token and suffix_token, which are not all set.")
-        tokens = dict(zip(map(str, names), ids, strict=True))
+        tokens: dict[str, Any] = dict(zip(map(str, names), ids, strict=True))
         before, middle, after = map(special, map(str, names))
         if suffix_first:
             items = [before, after, sequence("B"), middle, sequence("A")]

@@ -107,7 +107,7 @@ class M2M100Tokenizer(PlainTokenizer):
         """Put the code of this language before texts, without changing `src_lang`."""
         self.cur_lang_id = self.get_lang_id(src_lang)
         self.prefix_tokens = [self.cur_lang_id]
-        self.suffix_tokens = [self.eos_token_id]
+        self.suffix_tokens = self.convert_tokens_to_ids([self.eos_token])
 
     set_tgt_lang_special_tokens = set_src_lang_special_tokens
 
