@@ -83,13 +83,14 @@ ROWS = [
     Row(
         "WhisperTokenizer",
         "bytes",
-        WHISPER,
+        "",
         "whisper",
         [
             {"language": "german", "task": "transcribe"},
             {"predict_timestamps": True},
             {"language": "en", "task": "translate"},
         ],
+        last=tuple(WHISPER.split()),
     ),
     Row("CLIPTokenizer", "words", f"<|startoftext|> {EOT}", "clip", [{"pad_token": "!"}]),
     Row("HerbertTokenizer", "words", "<s> <pad> </s> <unk> <mask>", "herbert"),

@@ -25,22 +25,22 @@ class CodeLlamaTokenizer(PreTrainedTokenizerFast):
     @property
     def prefix_id(self) -> int | None:
         """The id of the token before what stands before the gap."""
-        return self.prefix_token_id
+        return getattr(self, "prefix_token_id", None)
 
     @property
     def middle_id(self) -> int | None:
         """The id of the token after which the filling follows."""
-        return self.middle_token_id
+        return getattr(self, "middle_token_id", None)
 
     @property
     def suffix_id(self) -> int | None:
         """The id of the token before what stands after the gap."""
-        return self.suffix_token_id
+        return getattr(self, "suffix_token_id", None)
 
     @property
     def eot_id(self) -> int | None:
         """The id of the token that ends the filling."""
-        return self.eot_token_id
+        return getattr(self, "eot_token_id", None)
 
     def __call__(
         self,
@@ -61,7 +61,7 @@ class CodeLlamaTokenizer(PreTrainedTokenizerFast):
         infilling = suffix is not None
         if infilling:
             text_pair = suffix
-        elif isinstance(text, str) and text_pair is None and self.fill_token and self.fill_token in text:
+        elif isinstance(text, str) and text_pair is None and (fill := self._fill()) and fill in text:
             text, text_pair = self._cut(text)
             infilling = True
         if not infilling or not text_pair:
@@ -72,13 +72,16 @@ class CodeLlamaTokenizer(PreTrainedTokenizerFast):
 
     def tokenize(self, text: str, suffix: str | None = None, suffix_first: bool = False, **options: Any) -> list[str]:  # type: ignore[override]
         """The tokens of a text, or of a prefix and a suffix around a gap."""
-        if suffix is None and self.fill_token and self.fill_token in text:
+        if suffix is None and (fill := self._fill()) and fill in text:
             text, suffix = self._cut(text)
         if not suffix:
             return super().tokenize(text, **options)
         other = self._infilling(suffix_first, False)
         options.setdefault("add_special_tokens", False)
         return PreTrainedTokenizerFast.tokenize(other, _spaced(text), suffix, **options)
+
+    def _fill(self) -> str | None:
+        return getattr(self, "fill_token", None)
 
     def _cut(self, text: str) -> tuple[str, str]:
         cut = text.split(str(self.fill_token))
@@ -88,7 +91,7 @@ class CodeLlamaTokenizer(PreTrainedTokenizerFast):
 
     def _infilling(self, suffix_first: bool, special_tokens: bool) -> "CodeLlamaTokenizer":
         """This tokenizer with the template for infilling."""
-        names = (self.prefix_token, self.middle_token, self.suffix_token)
+        names = [getattr(self, f"{name}_token", None) for name in ("prefix", "middle", "suffix")]
         ids = [None if name is None else self.convert_tokens_to_ids(name) for name in names]
         if None in ids:
             raise ArgumentError("Infilling needs prefix_token, middle_token and suffix_token, which are not all set.")

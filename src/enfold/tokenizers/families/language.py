@@ -50,8 +50,9 @@ class LanguageTokenizer(PreTrainedTokenizerFast):
 
     @src_lang.setter
     def src_lang(self, language: str) -> None:
-        self._src_lang = self._code(language)
-        self.set_src_lang_special_tokens(self._src_lang)
+        code = self._code(language)
+        self.set_src_lang_special_tokens(code)
+        self._src_lang = code
 
     def set_src_lang_special_tokens(self, src_lang: str) -> None:
         """Put the code of a source language around texts, without changing `src_lang`."""
@@ -197,7 +198,7 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
         return super().__call__(text, *args, **kwargs)
 
     def _code(self, language: str) -> str:
-        return language if "__" in language else f"__{language}__"
+        return language if "__" in str(language) else f"__{language}__"
 
     @property
     def tgt_lang(self) -> str:  # type: ignore[override]
@@ -206,8 +207,9 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
 
     @tgt_lang.setter
     def tgt_lang(self, language: str) -> None:
-        self._tgt_lang = self._code(language)
-        self.set_tgt_lang_special_tokens(self._tgt_lang)
+        code = self._code(language)
+        self.set_tgt_lang_special_tokens(code)
+        self._tgt_lang = code
 
     def _around(self, language: str, target: bool) -> tuple[list[str], list[str]]:
         end = str(self.eos_token)

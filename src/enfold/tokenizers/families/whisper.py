@@ -92,10 +92,15 @@ class WhisperTokenizer(PreTrainedTokenizerFast):
         self, language: str | None = None, task: str | None = None, predict_timestamps: bool | None = None
     ) -> None:
         """Change what stands before texts; what isn't given stays."""
+        before = self.language, self.task, self.predict_timestamps
         self.language = self.language if language is None else language
         self.task = self.task if task is None else task
         self.predict_timestamps = self.predict_timestamps if predict_timestamps is None else predict_timestamps
-        self._replace_sections(post_processor=self._template(self._tokenizer.token_to_id))
+        try:
+            self._replace_sections(post_processor=self._template(self._tokenizer.token_to_id))
+        except ArgumentError:
+            self.language, self.task, self.predict_timestamps = before
+            raise
 
     def get_decoder_prompt_ids(
         self, task: str | None = None, language: str | None = None, no_timestamps: bool = True
