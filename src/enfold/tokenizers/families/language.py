@@ -198,7 +198,7 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
         return super().__call__(text, *args, **kwargs)
 
     def _code(self, language: str) -> str:
-        return language if "__" in str(language) else f"__{language}__"
+        return language if not isinstance(language, str) or "__" in language else f"__{language}__"
 
     @property
     def tgt_lang(self) -> str:  # type: ignore[override]
