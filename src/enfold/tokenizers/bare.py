@@ -69,8 +69,10 @@ def bare_vocabulary(source: Source, family: Family | None, options: Mapping[str,
     raise TokenizerError(f"{source.name}: no vocabulary found: expected {TOKENIZER}{_expected(family)}.")
 
 
-def find_vocabulary_file(source: Source, family: Family | None) -> Path | None:
-    """The sentencepiece, tiktoken or tekken file that lies beside a tokenizer.json."""
+def kept_vocabulary(source: Source, family: Family | None) -> Path | None:
+    """The sentencepiece, tiktoken or tekken file that lies beside a tokenizer.json in a folder of this machine."""
+    if not Path(source.name).is_dir() or (family is not None and family.model in ("WordPiece", "BPE")):
+        return None
     return next((path for name in _candidates(source, family) if (path := source.find(name))), None)
 
 
@@ -112,7 +114,7 @@ def _from_file(path: Path, family: Family | None, options: Mapping[str, Any]) ->
         return _from_tiktoken(path, options)
     model = read_sentencepiece(path)
     decided: dict[str, Any] = {"additional_special_tokens": model.added()}
-    if family is None:
+    if family is None or not family.rebuilds:
         return _from_sentencepiece(path, model, options, decided)
     parts = model.parts("Unigram" if family.model == "Unigram" else "BPE")
     if "unk_id" in family.defaults:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from enfold.base.errors import EntryNotFoundError, TokenizerError
 from enfold.tokenizers.families.recipes import Parts
 from enfold.tokenizers.formats.document import added_token
+from enfold.tokenizers.formats.gguf import first_part
 from enfold.tokenizers.formats.reading import (
     checked_merges,
     checked_vocab,
@@ -105,16 +106,16 @@ def find_source(name: str | os.PathLike, *, gguf_file: str | None = None, **wher
     if CONFIG in paths:
         source.config = read_json(paths[CONFIG])
     if gguf_file:
-        gguf = resolve_file(name, gguf_file, **where)
+        gguf = resolve_file(name, first_part(gguf_file), **where)
         assert gguf is not None
         source.gguf = gguf
     else:
         tokenizer = _versioned(source.config.get("fast_tokenizer_files"), listed)
         if tokenizer in listed and (found := fetch(tokenizer)):
             paths[TOKENIZER] = found
-        ggufs = [file for file in listed if file.endswith(".gguf") and "/" not in file]
+        ggufs = {first_part(file) for file in listed if file.endswith(".gguf") and "/" not in file}
         if len(ggufs) == 1 and not paths.keys() & {TOKENIZER, VOCAB_TXT, VOCAB_JSON}:
-            source.gguf = fetch(ggufs[0])  # the repository is one GGUF file, which carries its tokenizer
+            source.gguf = fetch(ggufs.pop())  # the repository is one GGUF model, which carries its tokenizer
     templates = sorted(f for f in listed if re.fullmatch(TEMPLATE_FOLDER + r"/[^/]+\.jinja", f))
     for file in ([TEMPLATE] if TEMPLATE in paths else []) + templates:
         found = paths.get(file) or fetch(file)
@@ -126,7 +127,7 @@ def find_source(name: str | os.PathLike, *, gguf_file: str | None = None, **wher
 
 def _single_file(path: Path) -> Source:
     if path.suffix == ".gguf":
-        return Source(str(path), {}, gguf=path)
+        return Source(str(path), {}, gguf=path.with_name(first_part(path.name)))
     for known in (TOKENIZER, VOCAB_TXT):
         if path.name.endswith(known):
             return Source(str(path), {known: path})

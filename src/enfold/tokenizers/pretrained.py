@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfold.base.errors import ArgumentError, NotBuiltError, TokenizerError
 from enfold.base.logging import get_logger
-from enfold.tokenizers.bare import bare_vocabulary
+from enfold.tokenizers.bare import bare_vocabulary, kept_vocabulary
 from enfold.tokenizers.calls import Calls, refuse_unknown
 from enfold.tokenizers.chat import Chat
 from enfold.tokenizers.families.recipes import Family, Parts
@@ -320,7 +320,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         if _declared_class is not None:
             options["_declared_class"] = _declared_class
         if source.gguf is not None:
-            from enfold.tokenizers.formats.gguf import read_gguf_vocabulary
+            from enfold.tokenizers.formats.gguf_vocabulary import read_gguf_vocabulary
 
             vocabulary = read_gguf_vocabulary(source.gguf)
             options = {**options, **vocabulary.config, **overrides}
@@ -334,6 +334,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
             return tokenizer
         if cls.family is None or not cls.family.rebuilds:
             tokenizer = cls(tokenizer_file=path, **options)
+            tokenizer.vocab_file = kept_vocabulary(source, cls.family)
             if "add_prefix_space" in overrides:
                 tokenizer._set_prefix_space(bool(overrides["add_prefix_space"]))
             return tokenizer
@@ -341,6 +342,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         if "added_tokens_decoder" not in source.config:
             options["added_tokens_decoder"] = {**options["added_tokens_decoder"], **dict(parts.added)}
         tokenizer = cls(_parts=parts, **options)
+        tokenizer.vocab_file = kept_vocabulary(source, cls.family)
         tokenizer._tell_differences(parts, path)
         return tokenizer
 
