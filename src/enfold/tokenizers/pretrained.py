@@ -227,9 +227,11 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         tokens: list[Any] = [token for _, token in sorted(decoder.items())]
         texts = {*known, *map(str, tokens)}
         # A text may come twice, as a bare name and with flags; the later one's flags hold.
+        seen = set(map(repr, tokens))
         for token in [*self._special_tokens.values(), *self._extra_special]:
-            if token is not None and str(token) not in texts and repr(token) not in map(repr, tokens):
+            if token is not None and str(token) not in texts and repr(token) not in seen:
                 tokens.append(token)
+                seen.add(repr(token))
         named = {str(token) for token in self._special_tokens.values() if token is not None}
         result = []
         for token in tokens:

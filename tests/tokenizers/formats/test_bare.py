@@ -106,9 +106,10 @@ def test_families(spm_models, tmp_path, kind, name, model_type, file):
     written = ours.save_vocabulary(tmp_path)
     assert (tmp_path / file).read_bytes() == spm_models[kind]
     assert written == (str(tmp_path / file),)
-    ours.save_pretrained(tmp_path / "saved")
-    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
-    assert [again(text)["input_ids"] for text in TEXTS] == [theirs(text)["input_ids"] for text in TEXTS]
+    for tokenizer, home in ((ours, "ours"), (theirs, "theirs")):
+        tokenizer.save_pretrained(tmp_path / home)
+    again, like = (transformers.AutoTokenizer.from_pretrained(tmp_path / home) for home in ("ours", "theirs"))
+    assert [again(text)["input_ids"] for text in TEXTS] == [like(text)["input_ids"] for text in TEXTS]
 
 
 def test_one_file_is_enough(spm_models, tmp_path):

@@ -152,7 +152,7 @@ def bpe_model(vocab: dict[str, int], merges: Sequence[Sequence[str]] | None, **f
         "ignore_merges": False,
         **fields,
         "vocab": vocab,
-        "merges": [list(pair) for pair in merges or ()],
+        "merges": list(merges or ()),
     }
 
 

@@ -142,35 +142,6 @@ def generic_document(model: SentencePieceModel, renamed: Mapping[int, str] | Non
     )
 
 
-def library_document(model: SentencePieceModel) -> Document:
-    """The tokenizer that cuts text as the sentencepiece library does: white space, dummy prefix and all.
-
-    Raises:
-        NotBuiltError: the file marks spaces behind words, or has user-defined pieces.
-    """
-    spec = model.normalizer
-    if model.trainer.treat_whitespace_as_suffix or PieceType.USER_DEFINED in model.types:
-        raise NotBuiltError("A sentencepiece model with spaces behind words or user-defined pieces can't be run alone.")
-    parts = model.parts()
-    steps = _charsmap(parts)
-    if spec.remove_extra_whitespaces:
-        steps.append({"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""})
-        steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
-    if spec.add_dummy_prefix:
-        steps.append({"type": "Prepend", "prepend": " "})
-    if spec.escape_whitespaces:
-        steps.append(_MARK_SPACES)
-    decoders: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}]
-    decoders += [{"type": "ByteFallback"}, {"type": "Fuse"}]
-    if spec.add_dummy_prefix:
-        decoders.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
-    return Document(
-        _model_section(model, parts, {}),
-        normalizer={"type": "Sequence", "normalizers": steps},
-        decoder={"type": "Sequence", "decoders": decoders},
-    )
-
-
 _MARK_SPACES: dict[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 
 
