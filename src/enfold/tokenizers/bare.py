@@ -7,6 +7,7 @@ from typing import Any
 
 from enfold.base.errors import TokenizerError
 from enfold.base.logging import get_logger
+from enfold.tokenizers.families.languages import WHISPER
 from enfold.tokenizers.families.recipes import Family, Parts
 from enfold.tokenizers.formats import patterns
 from enfold.tokenizers.formats.document import Document
@@ -20,6 +21,7 @@ from enfold.tokenizers.formats.tiktoken import (
     read_tiktoken,
     reserved_tokens,
     tiktoken_document,
+    whisper_encoding,
 )
 from enfold.tokenizers.loading import MERGES, TEKKEN, TOKENIZER, VOCAB_JSON, VOCAB_TXT, Source
 from enfold.tokenizers.special_tokens import EXTRA, NAMED
@@ -138,7 +140,9 @@ def _from_sentencepiece(
 
 def _from_tiktoken(path: Path, options: Mapping[str, Any]) -> Bare:
     ranks = read_tiktoken(path)
-    encoding = ENCODINGS.get(path.stem)
+    # Whisper's file is the same for its models of 99 and of 100 languages; all but the last have 99.
+    whisper = path.stem == "multilingual"
+    encoding = whisper_encoding(list(WHISPER)[:99]) if whisper else ENCODINGS.get(path.stem)
     if encoding is not None and path.suffix == ".tiktoken":
         end = next(iter(encoding.special))
         document = encoding_document(ranks, encoding)

@@ -45,11 +45,11 @@ def test_odd_vocabularies():
 
 
 def test_long_tokens_take_time_in_proportion():
-    long = "ab" * 1_000_000
+    long = "ab" * 200_000
     vocab = {token: index for index, token in enumerate(["a", "b", long, long[1:], long[:-1], "ab"])}
     begun = time.process_time()
     merges = merges_from_vocab(vocab)
-    assert time.process_time() - begun < 5
+    assert time.process_time() - begun < 3
     assert merges[-1] == ("a", "b")
     assert ("a", long[1:]) in merges
     assert (long[:-1], "b") in merges

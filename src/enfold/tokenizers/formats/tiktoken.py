@@ -35,6 +35,12 @@ _HARMONY = {
     "<|call|>": 200012,
     "<|endofprompt|>": 200018,
 }
+# Whisper's, but for the languages, which are ordered elsewhere.
+_WHISPER_FIRST = (_END, "<|startoftranscript|>")
+_WHISPER_LAST = (
+    *("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"),
+    *(f"<|{index * 0.02:.2f}|>" for index in range(1501)),
+)
 # The encodings by the names that their files have.
 ENCODINGS: dict[str, Encoding] = {
     "gpt2": Encoding(patterns.GPT2, {_END: 50256}),
@@ -49,6 +55,12 @@ ENCODINGS: dict[str, Encoding] = {
         _from(151643, (_END, "<|im_start|>", "<|im_end|>", *(f"<|extra_{i}|>" for i in range(205)))),
     ),
 }
+
+
+def whisper_encoding(languages: Iterable[str]) -> Encoding:
+    """Whisper's multilingual encoding for these language codes in the order of their ids."""
+    codes = (f"<|{code}|>" for code in languages)
+    return Encoding(patterns.GPT2, _from(50257, (*_WHISPER_FIRST, *codes, *_WHISPER_LAST)))
 
 
 def is_tiktoken(content: bytes) -> bool:
