@@ -20,6 +20,8 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
     """The bytes with one to four changes, mostly near the start, where the structure is dense."""
     data = bytearray(content)
     for _ in range(chance.randint(1, 4)):
+        if not data:
+            break
         reach = len(data) if chance.random() < 0.3 else min(len(data), 400)
         at = chance.randrange(reach)
         kind = chance.randrange(5)
