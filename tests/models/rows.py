@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from enfold.models.registry import FAMILIES, config_class
+from tests.models import llama_kin
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,14 +33,12 @@ class Row:
 
     @property
     def config_name(self) -> str:
-        return {"bert": "Bert", "distilbert": "DistilBert", "gpt2": "GPT2", "llama": "Llama", "t5": "T5"}[
-            self.family
-        ] + "Config"
+        return config_class(self.family).__name__
 
     @property
     def decodes(self) -> bool:
         """Whether the class remembers keys and values between calls."""
-        return self.family in ("gpt2", "llama", "t5") or bool(self.entries.get("is_decoder"))
+        return self.family not in ("bert", "distilbert") or bool(self.entries.get("is_decoder"))
 
 
 def old_rope(entries: dict[str, Any]) -> None:
@@ -283,7 +284,22 @@ HEADS = {
         "T5ForQuestionAnswering": "seq2seq-span",
     },
 }
-CONFIGURATIONS = {"bert": BERT, "distilbert": DISTILBERT, "llama": LLAMA, "gpt2": GPT2, "t5": T5}
+TASKS = {
+    "base": "base",
+    "causal-lm": "causal-lm",
+    "sequence-classification": "sequence",
+    "token-classification": "token",
+    "question-answering": "span",
+}
+for name in llama_kin.CONFIGURATIONS:
+    HEADS[name] = {head: TASKS[task] for task, head in FAMILIES[name][2].items() if task in TASKS}
+CONFIGURATIONS = llama_kin.CONFIGURATIONS | {
+    "bert": BERT,
+    "distilbert": DISTILBERT,
+    "llama": LLAMA,
+    "gpt2": GPT2,
+    "t5": T5,
+}
 EDITS = {
     ("llama", "old_scaling"): old_rope,
     ("llama", "old_silent"): silent_defaults,
@@ -292,6 +308,7 @@ EDITS = {
 # Every configuration is tried with these, and they stand for their family; the other heads take turns.
 MAIN_HEADS = ["BertForMaskedLM", "DistilBertForMaskedLM", "LlamaForCausalLM", "GPT2LMHeadModel"]
 MAIN_HEADS.append("T5ForConditionalGeneration")
+MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in llama_kin.CONFIGURATIONS]
 
 
 def _rows() -> list[Row]:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from enfold.base.errors import ArgumentError
 from enfold.nn.linear import Linear
 from enfold.nn.modules import groups
 from tests.models.pairs import error, fresh, fresh_theirs, inputs, labels, pair, right_mask
@@ -158,7 +159,7 @@ def attentions(model):
     return [module for module in model.modules() if hasattr(module, "rules")]
 
 
-@pytest.mark.parametrize("row", [row for row in ONE_EACH if row.family != "gpt2"], ids=str)
+@pytest.mark.parametrize("row", [row for row in ONE_EACH if row.family not in ("gpt2", "phi3")], ids=str)
 def test_hooks_on_single_projections_run(row: Row):
     """Joined projections must not hide a hook that somebody put on one of them."""
     model = fresh(row)
@@ -190,7 +191,7 @@ def test_replaced_biases_are_seen(row: Row):
     assert torch.equal(logits(model, row), before)
 
 
-@pytest.mark.parametrize("row", [row for row in ONE_EACH if row.family != "gpt2"], ids=str)
+@pytest.mark.parametrize("row", [row for row in ONE_EACH if row.family not in ("gpt2", "phi3")], ids=str)
 def test_replaced_weights_are_seen(row: Row):
     model = fresh(row)
     before = logits(model, row)
@@ -323,7 +324,11 @@ def test_a_fresh_model_in_another_dtype():
 def test_every_attention_backend_by_name(row: Row):
     model = fresh(row)
     wanted = logits(model, row)
-    for name in ("eager", "plain", "sdpa", None):
+    capped = any(attention.spec.softcap for attention in attentions(model))
+    if capped:
+        with pytest.raises(ArgumentError, match="'sdpa' refuses: it has no cap for scores"):
+            logits(fresh(row, attn_implementation="sdpa"), row)
+    for name in ("eager", "plain", None) if capped else ("eager", "plain", "sdpa", None):
         model.set_attn_implementation(name)
         close(logits(model, row), wanted, 1e-5)
     close(logits(fresh(row, attn_implementation="eager"), row), wanted, 1e-5)

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from enfold.base.errors import NotBuiltError
+from enfold.base.errors import ConfigError, NotBuiltError
+from enfold.models import positions
+from enfold.models.llama import LlamaConfig
 from enfold.nn import spec
 from enfold.nn.relative import Relative, buckets
 from enfold.nn.rope import RopeTable, frequencies, rotate
@@ -21,27 +23,45 @@ LLAMA3 = {
 }
 
 
+SCALINGS = {
+    "default": {},
+    "linear": {"factor": 3.0},
+    "llama3": LLAMA3,
+    "dynamic": {"factor": 2.5},
+    "yarn": {"factor": 16.0, "original_max_position_embeddings": 512},
+    "yarn, all its numbers": {
+        "factor": 40.0,
+        "original_max_position_embeddings": 100,
+        "beta_fast": 20,
+        "beta_slow": 2,
+        "mscale": 0.8,
+        "mscale_all_dim": 1.2,
+        "truncate": False,
+    },
+    "yarn, told its size": {"factor": 2.0, "original_max_position_embeddings": 1024, "attention_factor": 0.7},
+    "longrope": {"original_max_position_embeddings": 600},
+}
+
+
 @pytest.mark.parametrize("dim", [8, 64, 128])
-@pytest.mark.parametrize("kind", ["default", "linear", "llama3"])
-def test_angles(dim: int, kind: str):
-    base = 500000.0 if kind == "llama3" else 10000.0
-    numbers = {"default": {}, "linear": {"factor": 3.0}, "llama3": LLAMA3}[kind]
-    config = transformers.LlamaConfig(
-        hidden_size=2 * dim,
-        num_attention_heads=2,
-        head_dim=dim,
-        max_position_embeddings=131072,
-        rope_parameters={"rope_type": kind, "rope_theta": base, **numbers},
-    )
-    theirs = LlamaRotaryEmbedding(config)
-    rope = spec.Rope(dim, base, (kind, *numbers.values()))
-    torch.testing.assert_close(frequencies(rope), theirs.inv_freq, rtol=1e-6, atol=0)
-    positions = torch.tensor([[0, 1, 5, 700, 2047]])
-    cos, sin = theirs(torch.zeros(1), positions)
+@pytest.mark.parametrize("end", [500, 2048])
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_angles(dim: int, scaling: str, end: int):
+    kind, base = scaling.split(",")[0], 500000.0 if scaling == "llama3" else 10000.0
+    entries = {"rope_type": kind, "rope_theta": base, **SCALINGS[scaling]}
+    if kind == "longrope":
+        entries |= {"short_factor": [1.0 + i / dim for i in range(dim // 2)], "long_factor": [4.0] * (dim // 2)}
+    sizes = {"hidden_size": 2 * dim, "num_attention_heads": 2, "head_dim": dim, "max_position_embeddings": 1000}
+    theirs = LlamaRotaryEmbedding(transformers.LlamaConfig(**sizes, rope_parameters=dict(entries)))
+    rope = positions.rope(LlamaConfig(**sizes, rope_parameters=entries), dim)
+    places = torch.tensor([[0, 1, 5, 400, end - 1]])
+    cos, sin = theirs(torch.zeros(1), places)
+    torch.testing.assert_close(frequencies(rope, end), theirs.inv_freq, rtol=2e-6, atol=0)
     table = RopeTable(rope)
-    ours = table.upto(2048, dtype=torch.float32, device=torch.device("cpu"))
-    torch.testing.assert_close(ours[0][positions], cos, rtol=0, atol=2e-4)
-    torch.testing.assert_close(ours[1][positions], sin, rtol=0, atol=2e-4)
+    table.upto(700, dtype=torch.float32, device=torch.device("cpu"))  # what another text left there must not matter
+    ours = table.upto(end, dtype=torch.float32, device=torch.device("cpu"))
+    torch.testing.assert_close(ours[0][places], cos, rtol=0, atol=2e-4)
+    torch.testing.assert_close(ours[1][places], sin, rtol=0, atol=2e-4)
     q = torch.randn(1, 3, 5, dim)
     wanted, _ = apply_rotary_pos_emb(q, q, cos, sin)
     found = rotate(q[0].transpose(0, 1), cos[0][:, None], sin[0][:, None])
@@ -68,8 +88,13 @@ def test_only_the_rotated_dimensions_turn():
 
 
 def test_a_scaling_that_is_not_built():
-    with pytest.raises(NotBuiltError, match="'yarn' is not built yet; built are default, linear and llama3"):
-        frequencies(spec.Rope(8, scaling=("yarn", 2.0)))
+    with pytest.raises(NotBuiltError, match="'ntk' is not built; built are default, linear, dynamic, llama3, yarn"):
+        positions.rope(LlamaConfig(rope_parameters={"rope_type": "ntk", "factor": 2.0}), 8)
+
+
+def test_a_scaling_without_its_numbers():
+    with pytest.raises(ConfigError, match="'linear' needs the entry 'factor' in config.json"):
+        positions.rope(LlamaConfig(rope_parameters={"rope_type": "linear"}), 8)
 
 
 @settings(deadline=None, max_examples=60)

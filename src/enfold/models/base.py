@@ -13,7 +13,7 @@ from enfold.base.errors import ArgumentError, ConfigError
 from enfold.models.config import PreTrainedConfig
 from enfold.nn.attention import backend_name
 from enfold.nn.linear import Linear
-from enfold.nn.modules import Stack, join_groups
+from enfold.nn.modules import RMSNormFromOne, Stack, join_groups
 from enfold.weights.names import NameTable
 
 
@@ -90,7 +90,7 @@ class PreTrainedModel(nn.Module):
                     if padding is not None and 0 <= padding < parameter.shape[0]:
                         parameter[padding].zero_()
                 else:
-                    parameter.fill_(1.0)
+                    parameter.fill_(0.0 if isinstance(module, RMSNormFromOne) else 1.0)
 
     def padding_row(self, name: str) -> int | None:
         """The row of a fresh embedding that stays zero, if this is one with a padding token."""

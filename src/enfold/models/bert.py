@@ -82,8 +82,8 @@ class BertModel(SingleStack):
         super().__init__(config)
         self.pooler = dense(config.hidden_size, config.hidden_size) if add_pooling_layer else None
 
-    @staticmethod
-    def spec(config: PreTrainedConfig) -> spec.Stack:
+    @classmethod
+    def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         if config.position_embedding_type != "absolute":
             raise NotBuiltError(
                 f"position_embedding_type={config.position_embedding_type!r} is not built; expected 'absolute'"

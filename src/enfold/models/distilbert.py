@@ -68,8 +68,8 @@ class DistilBertModel(SingleStack):
         stack.layers.{i}.mlp.out       transformer.layer.{i}.output_layer_norm
     """)
 
-    @staticmethod
-    def spec(config: PreTrainedConfig) -> spec.Stack:
+    @classmethod
+    def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         norm = spec.Norm(1e-12)
         attention = spec.Attention(
             heads=config.n_heads,

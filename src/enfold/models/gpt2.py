@@ -76,8 +76,8 @@ class GPT2Model(SingleStack):
         stack.norm                      ln_f
     """)
 
-    @staticmethod
-    def spec(config: PreTrainedConfig) -> spec.Stack:
+    @classmethod
+    def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         if config.add_cross_attention:
             raise NotBuiltError("GPT-2 with add_cross_attention=True is not built yet")
         width, heads = config.n_embd, config.n_head

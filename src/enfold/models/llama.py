@@ -60,32 +60,54 @@ class LlamaModel(SingleStack):
         stack.norm                     norm
     """)
 
-    @staticmethod
-    def spec(config: PreTrainedConfig) -> spec.Stack:
-        heads, width = config.num_attention_heads, config.hidden_size
-        kv_heads, head_dim = config.num_key_value_heads or heads, config.head_dim or width // heads
+    @classmethod
+    def embed(cls, config: PreTrainedConfig) -> spec.Embed:
+        return spec.Embed(vocab=config.vocab_size, padding_id=config.pad_token_id)
+
+    @classmethod
+    def norm(cls, config: PreTrainedConfig) -> spec.Norm:
+        return spec.Norm(config.rms_norm_eps, "rms")
+
+    @classmethod
+    def layer(cls, config: PreTrainedConfig, depth: int) -> spec.Layer:
+        norm = cls.norm(config)
+        return spec.Layer(
+            attn=spec.Step(cls.attention(config, depth), pre=norm), mlp=spec.Step(cls.mlp(config, depth), pre=norm)
+        )
+
+    @classmethod
+    def attention(cls, config: PreTrainedConfig, depth: int) -> spec.Attention:
+        heads = config.num_attention_heads
+        kv_heads = config.num_key_value_heads or heads
+        head_dim = config.get("head_dim") or config.hidden_size // heads
         if heads % kv_heads:
             raise ConfigError(
                 f"num_attention_heads={heads} is no multiple of num_key_value_heads={kv_heads}: heads can't be grouped"
             )
-        norm = spec.Norm(config.rms_norm_eps, "rms")
-        attention = spec.Attention(
+        bias = bool(config.get("attention_bias"))
+        return spec.Attention(
             heads=heads,
             head_dim=head_dim,
             kv_heads=kv_heads,
-            bias=config.attention_bias,
-            out_bias=config.attention_bias,
+            bias=bias,
+            out_bias=bias,
             causal=True,
             rope=rope(config, head_dim),
             dropout=config.attention_dropout,
         )
-        mlp = spec.MLP(config.intermediate_size, activation(config.hidden_act), gated=True, bias=config.mlp_bias)
-        layer = spec.Layer(attn=spec.Step(attention, pre=norm), mlp=spec.Step(mlp, pre=norm))
+
+    @classmethod
+    def mlp(cls, config: PreTrainedConfig, depth: int) -> spec.MLP:
+        bias = bool(config.get("mlp_bias"))
+        return spec.MLP(config.intermediate_size, activation(config.hidden_act), gated=True, bias=bias)
+
+    @classmethod
+    def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         return spec.Stack(
-            width=width,
-            layers=(layer,) * config.num_hidden_layers,
-            embed=spec.Embed(vocab=config.vocab_size, padding_id=config.pad_token_id),
-            norm=norm,
+            width=config.hidden_size,
+            layers=tuple(cls.layer(config, depth) for depth in range(config.num_hidden_layers)),
+            embed=cls.embed(config),
+            norm=cls.norm(config),
         )
 
 

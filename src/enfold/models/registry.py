@@ -36,6 +36,47 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "DistilBertForMaskedLM",
         },
     ),
+    "gemma": (
+        "enfold.models.gemma",
+        "GemmaConfig",
+        {
+            "base": "GemmaModel",
+            "causal-lm": "GemmaForCausalLM",
+            "sequence-classification": "GemmaForSequenceClassification",
+            "token-classification": "GemmaForTokenClassification",
+            "pre-training": "GemmaForCausalLM",
+        },
+    ),
+    "gemma2": (
+        "enfold.models.gemma2",
+        "Gemma2Config",
+        {
+            "base": "Gemma2Model",
+            "causal-lm": "Gemma2ForCausalLM",
+            "sequence-classification": "Gemma2ForSequenceClassification",
+            "token-classification": "Gemma2ForTokenClassification",
+            "pre-training": "Gemma2ForCausalLM",
+        },
+    ),
+    "gemma3_text": (
+        "enfold.models.gemma3",
+        "Gemma3TextConfig",
+        {
+            "base": "Gemma3TextModel",
+            "causal-lm": "Gemma3ForCausalLM",
+            "sequence-classification": "Gemma3TextForSequenceClassification",
+            "pre-training": "Gemma3ForCausalLM",
+        },
+    ),
+    "granite": (
+        "enfold.models.granite",
+        "GraniteConfig",
+        {
+            "base": "GraniteModel",
+            "causal-lm": "GraniteForCausalLM",
+            "pre-training": "GraniteForCausalLM",
+        },
+    ),
     "gpt2": (
         "enfold.models.gpt2",
         "GPT2Config",
@@ -59,6 +100,75 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "token-classification": "LlamaForTokenClassification",
             "question-answering": "LlamaForQuestionAnswering",
             "pre-training": "LlamaForCausalLM",
+        },
+    ),
+    "mistral": (
+        "enfold.models.mistral",
+        "MistralConfig",
+        {
+            "base": "MistralModel",
+            "causal-lm": "MistralForCausalLM",
+            "sequence-classification": "MistralForSequenceClassification",
+            "token-classification": "MistralForTokenClassification",
+            "question-answering": "MistralForQuestionAnswering",
+            "pre-training": "MistralForCausalLM",
+        },
+    ),
+    "olmo2": (
+        "enfold.models.olmo2",
+        "Olmo2Config",
+        {
+            "base": "Olmo2Model",
+            "causal-lm": "Olmo2ForCausalLM",
+            "sequence-classification": "Olmo2ForSequenceClassification",
+            "pre-training": "Olmo2ForCausalLM",
+        },
+    ),
+    "phi3": (
+        "enfold.models.phi3",
+        "Phi3Config",
+        {
+            "base": "Phi3Model",
+            "causal-lm": "Phi3ForCausalLM",
+            "sequence-classification": "Phi3ForSequenceClassification",
+            "token-classification": "Phi3ForTokenClassification",
+            "pre-training": "Phi3ForCausalLM",
+        },
+    ),
+    "qwen2": (
+        "enfold.models.qwen2",
+        "Qwen2Config",
+        {
+            "base": "Qwen2Model",
+            "causal-lm": "Qwen2ForCausalLM",
+            "sequence-classification": "Qwen2ForSequenceClassification",
+            "token-classification": "Qwen2ForTokenClassification",
+            "question-answering": "Qwen2ForQuestionAnswering",
+            "pre-training": "Qwen2ForCausalLM",
+        },
+    ),
+    "qwen3": (
+        "enfold.models.qwen3",
+        "Qwen3Config",
+        {
+            "base": "Qwen3Model",
+            "causal-lm": "Qwen3ForCausalLM",
+            "sequence-classification": "Qwen3ForSequenceClassification",
+            "token-classification": "Qwen3ForTokenClassification",
+            "question-answering": "Qwen3ForQuestionAnswering",
+            "pre-training": "Qwen3ForCausalLM",
+        },
+    ),
+    "smollm3": (
+        "enfold.models.smollm3",
+        "SmolLM3Config",
+        {
+            "base": "SmolLM3Model",
+            "causal-lm": "SmolLM3ForCausalLM",
+            "sequence-classification": "SmolLM3ForSequenceClassification",
+            "token-classification": "SmolLM3ForTokenClassification",
+            "question-answering": "SmolLM3ForQuestionAnswering",
+            "pre-training": "SmolLM3ForCausalLM",
         },
     ),
     "t5": (

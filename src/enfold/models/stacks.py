@@ -184,8 +184,8 @@ class SingleStack(PreTrainedModel):
         super().__init__(config)
         self.stack = Stack(self.spec(config))
 
-    @staticmethod
-    def spec(config: PreTrainedConfig) -> spec.Stack:
+    @classmethod
+    def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         """The family's stack, derived from its configuration."""
         raise NotImplementedError
 

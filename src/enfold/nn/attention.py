@@ -33,11 +33,17 @@ class Bias(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """Static part of attention: visibility, the factor on q·k, and dropout on the probabilities while training."""
+    """Static part of attention: what sees what, the factor on q·k, the cap of scores, dropout while training."""
 
     causal: bool
     scale: float
     dropout: float = 0.0
+    window: int | None = None
+    softcap: float | None = None
+
+    def hides(self, new: int, every: int) -> bool:
+        """Whether some of the last `new` of `every` tokens don't see some of them."""
+        return (self.causal and new > 1) or (self.window is not None and every > self.window)
 
 
 @dataclass
@@ -70,15 +76,15 @@ class Query:
     def mask(self, first: int) -> Tensor | None:
         """What is added to the scores of a run [H or 1, Lq, Lk], or None when every query sees every key."""
         new, every = self.where.lengths[first], self.keys.lengths[first]
-        hidden = self.rule.causal and new > 1
+        hidden = self.rule.hides(new, every)
         if not hidden and self.bias is None:
             return None
         gaps = self.bias is not None and self.where.gaps
-        memo, key = self.where.memo, ("mask", new, every, self.rule.causal, self.bias, first if gaps else None)
+        memo, key = self.where.memo, ("mask", new, every, self.rule, self.bias, first if gaps else None)
         if key not in memo:
             added = torch.zeros(1, new, every, dtype=self.q.dtype, device=self.q.device)
             if hidden:
-                added = added.masked_fill(~visible(new, every, device=self.q.device), float("-inf"))
+                added = added.masked_fill(~visible(self.rule, new, every, device=self.q.device), float("-inf"))
             if self.bias is not None:
                 places = self.where.positions[self.where.offsets[first] : self.where.offsets[first + 1]]
                 bias = self.bias.between(places, places) if gaps else self.bias(new, every)
@@ -87,10 +93,11 @@ class Query:
         return memo[key]
 
 
-def visible(new: int, every: int, *, device: torch.device | str | None = None) -> Tensor:
-    """[new, every] bool: which keys each of the last `new` of `every` tokens sees under a causal rule."""
-    queries = torch.arange(every - new, every, device=device)
-    return torch.arange(every, device=device) <= queries[:, None]
+def visible(rule: Rule, new: int, every: int, *, device: torch.device | str | None = None) -> Tensor:
+    """[new, every] bool: which keys each of the last `new` of `every` tokens sees."""
+    back = torch.arange(every - new, every, device=device)[:, None] - torch.arange(every, device=device)
+    seen = back >= 0 if rule.causal else torch.ones_like(back, dtype=torch.bool)
+    return seen if rule.window is None else seen & (back.abs() < rule.window)
 
 
 class Backend(Protocol):
@@ -121,6 +128,8 @@ class Plain:
         if repeat > 1:
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
         scores = (q @ k.transpose(-1, -2)) * query.rule.scale
+        if query.rule.softcap is not None:
+            scores = query.rule.softcap * torch.tanh(scores / query.rule.softcap)
         mask = query.mask(first)
         if mask is not None:
             scores = scores + mask
@@ -136,6 +145,8 @@ class Sdpa:
     """torch's scaled_dot_product_attention, one call for neighbouring sequences of equal length."""
 
     def refuses(self, query: Query) -> str | None:
+        if query.rule.softcap is not None:
+            return "it has no cap for scores"
         return "it does not show attention weights" if query.probabilities is not None else None
 
     def __call__(self, query: Query) -> Tensor:
@@ -144,7 +155,8 @@ class Sdpa:
     def _run(self, query: Query, first: int, end: int) -> Tensor:
         q = query.heads_first(first, end)
         k, v = query.keys.run(first, end)
-        top_left = query.bias is None and q.shape[2] == k.shape[2]
+        window = query.rule.window
+        top_left = query.bias is None and q.shape[2] == k.shape[2] and (window is None or k.shape[2] <= window)
         causal = query.rule.causal and top_left and q.shape[2] > 1
         return F.scaled_dot_product_attention(
             q,
@@ -172,6 +184,10 @@ class Native:
             return "it has no dropout"
         if isinstance(query.keys, Stored):
             return None if query.where.decoding else "over a cache it serves one new token a sequence"
+        if query.rule.softcap is not None:
+            return "without a cache it has no cap for scores"
+        if query.rule.window is not None and max(query.keys.lengths, default=0) > query.rule.window:
+            return "without a cache it has no window"
         if query.keys.offsets is not query.where.offsets or (query.bias is not None and query.where.gaps):
             return "without a cache it serves self-attention whose bias depends on distance alone"
         return None
@@ -188,7 +204,12 @@ class Native:
         if key not in memo:
             memo[key] = torch.tensor(keys.lengths)
         bias = None if query.bias is None else self._bias(query)
-        return kernels.attend_decode(query.q, keys.keys, keys.values, memo[key], scale, bias=bias)
+        rule, starts = query.rule, None
+        if rule.window is not None and max(keys.lengths, default=0) > rule.window:
+            starts = memo.setdefault(("starts", keys.lengths, rule.window), (memo[key] - rule.window).clamp(min=0))
+        return kernels.attend_decode(
+            query.q, keys.keys, keys.values, memo[key], scale, bias=bias, starts=starts, softcap=rule.softcap
+        )
 
     def _packed_bias(self, query: Query) -> Tensor:
         """[H, longest, longest] fp32."""

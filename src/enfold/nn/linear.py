@@ -21,7 +21,18 @@ class Linear(nn.Linear):
 
 
 class Embedding(nn.Embedding):
-    """A table of vectors. Rows start uninitialised: drawing them on the meta device would load torch's compiler."""
+    """A table of vectors, multiplied by `scale` as they are looked up.
+
+    Rows start uninitialised: drawing them on the meta device would load torch's compiler.
+    """
+
+    def __init__(self, rows: int, width: int, scale: float = 1.0):
+        super().__init__(rows, width)
+        self.scale = scale
+
+    def forward(self, input: Tensor) -> Tensor:
+        found = super().forward(input)
+        return found if self.scale == 1.0 else found * torch.tensor(self.scale, dtype=found.dtype)
 
     def reset_parameters(self) -> None:
         """Nothing: see `Linear.reset_parameters`."""

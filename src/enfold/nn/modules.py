@@ -93,6 +93,13 @@ class RMSNorm(nn.Module):
         return kernels.rms_norm(x, self.weight, self.eps)
 
 
+class RMSNormFromOne(RMSNorm):
+    """`(1 + weight) · x / rms(x)`, all of it in fp32 (Gemma)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kernels.rms_norm(x.float(), 1.0 + self.weight.float(), self.eps).to(x.dtype)
+
+
 class LayerNorm(nn.LayerNorm):
     """torch's layer norm without its initialisation: x [N, D], or the sum of x and a residual, → [N, D]."""
 
@@ -107,7 +114,9 @@ def norm(given: spec.Norm | None, width: int) -> nn.Module | None:
     """The module of a norm's spec."""
     if given is None:
         return None
-    return RMSNorm(width, given.eps) if given.kind == "rms" else LayerNorm(width, eps=given.eps)
+    if given.kind == "layer":
+        return LayerNorm(width, eps=given.eps, bias=given.bias)
+    return (RMSNorm if given.kind == "rms" else RMSNormFromOne)(width, given.eps)
 
 
 class Attention(nn.Module):
@@ -122,10 +131,13 @@ class Attention(nn.Module):
         else:
             self.q, self.k, self.v = (Linear(width, out, bias=given.bias) for out in self.widths)
         self.o = Linear(self.widths[0], width, bias=given.out_bias)
+        over = (given.head_dim,) * 2 if given.qk_norm_over == "head" else self.widths[:2]
+        self.q_norm, self.k_norm = (norm(given.qk_norm, size) for size in over)
         self.groups = self._groups()
         scale = given.head_dim**-0.5 if given.scale is None else given.scale
         self.rules = {
-            training: Rule(given.causal, scale, given.dropout if training else 0.0) for training in (False, True)
+            training: Rule(given.causal, scale, given.dropout if training else 0.0, given.window, given.softcap)
+            for training in (False, True)
         }
 
     def _groups(self) -> tuple[Group, ...]:
@@ -135,10 +147,12 @@ class Attention(nn.Module):
         if context.cache is not None and not torch.is_grad_enabled():
             whole = self.qkv(x) if self.spec.together else self.groups[0].whole(x)  # [N, (H + 2·Hkv)·d]
             if whole is not None:
+                if self.q_norm is not None:
+                    whole = torch.cat([*self.normed(*whole.split(self.widths, dim=-1))], dim=-1)
                 q, keys = self.remember(whole, context.cache, context, depth)
                 return self.answer(q, keys, context, context.trace.attentions)
         parts = self.qkv(x).split(self.widths, dim=-1) if self.spec.together else self.groups[0].parts(x)
-        q, k, v = map(self.by_head, parts)  # [N, H, d], [N, Hkv, d] twice
+        q, k, v = map(self.by_head, self.normed(*parts))  # [N, H, d], [N, Hkv, d] twice
         if self.spec.rope is not None:
             cos, sin = context.rope(self.spec.rope, x)
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -148,6 +162,15 @@ class Attention(nn.Module):
             stored = context.cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
             keys = keys if fresh else stored
         return self.answer(q, keys, context, context.trace.attentions)
+
+    def normed(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [N, H·d] and keys [N, Hkv·d] after their norms."""
+        if self.q_norm is None or self.k_norm is None:
+            return q, k, v
+        if self.spec.qk_norm_over == "all":
+            return self.q_norm(q.contiguous()), self.k_norm(k.contiguous()), v
+        d = self.spec.head_dim
+        return self.q_norm(q.reshape(-1, d)).view(q.shape), self.k_norm(k.reshape(-1, d)).view(k.shape), v
 
     def by_head(self, x: Tensor) -> Tensor:
         """[N, H·d] → [N, H, d], of no tokens too."""
@@ -208,19 +231,24 @@ class MLP(nn.Module):
         self.act = ACTIVATIONS[given.act]
         self.gated, self.dropout = given.gated, given.dropout
         self.fused = given.act if given.act in kernels_plain.ACTIVATIONS else None
-        if given.gated:
-            self.gate = Linear(width, given.width, bias=given.bias)
-        self.up = Linear(width, given.width, bias=given.bias)
+        self.together = given.together
+        if given.together:
+            self.gate_up = Linear(width, 2 * given.width, bias=given.bias)
+        else:
+            if given.gated:
+                self.gate = Linear(width, given.width, bias=given.bias)
+            self.up = Linear(width, given.width, bias=given.bias)
         self.down = Linear(given.width, width, bias=given.bias)
-        self.groups: tuple[Group, ...] = (Group(self, ("gate", "up")),) if given.gated else ()
+        apart = given.gated and not given.together
+        self.groups: tuple[Group, ...] = (Group(self, ("gate", "up")),) if apart else ()
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         if self.gated:
-            both = self.groups[0].whole(x) if self.fused else None
+            both = self.gate_up(x) if self.together else self.groups[0].whole(x) if self.fused else None
             if both is not None and self.fused:
                 x = kernels.gated(both, self.fused)
             else:
-                gate, up = self.groups[0].parts(x)
+                gate, up = self.groups[0].parts(x) if both is None else both.chunk(2, dim=-1)
                 x = self.act(gate) * up
         elif self.fused and untouched(self.up):
             x = kernels.linear(x, self.up.weight, self.up.bias, self.fused)
@@ -230,20 +258,25 @@ class MLP(nn.Module):
 
 
 class Step(nn.Module):
-    """One residual step: `x → out(x + dropout(post(op(pre(x)))))`."""
+    """One residual step: `x → out(x + scale · dropout(post(op(pre(x)))))`."""
 
     def __init__(self, given: spec.Step, width: int, attention: type[Attention] = Attention):
         super().__init__()
         self.pre, self.post, self.out = norm(given.pre, width), norm(given.post, width), norm(given.out, width)
         self.op = attention(given.op, width) if isinstance(given.op, spec.Attention) else MLP(given.op, width)
-        self.dropout = given.dropout
+        self.dropout, self.scale = given.dropout, given.scale
 
-    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
-        y = self.op(x if self.pre is None else self.pre(x), context, depth)
+    def change(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        """What the step adds, of an input that is normed already."""
+        y = self.op(x, context, depth)
         if self.post is not None:
             y = self.post(y)
         if self.training:
             y = F.dropout(y, self.dropout)
+        return y if self.scale == 1.0 else y * self.scale
+
+    def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        y = self.change(x if self.pre is None else self.pre(x), context, depth)
         if type(self.out) is LayerNorm:
             return self.out(y, x)
         x = kernels.add(x, y)
@@ -258,8 +291,13 @@ class Layer(nn.Module):
         self.attn = Step(given.attn, width)
         self.cross = Step(given.cross, width, CrossAttention) if given.cross else None
         self.mlp = Step(given.mlp, width)
+        self.beside = given.mlp.beside
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
+        if self.beside:
+            first = x if self.attn.pre is None else self.attn.pre(x)
+            second = first if self.mlp.pre is None else self.mlp.pre(x)
+            return x + self.attn.change(first, context, depth) + self.mlp.change(second, context, depth)
         x = self.attn(x, context, depth)
         if self.cross is not None and self._has_source(context, depth):
             x = self.cross(x, context, depth)
@@ -278,15 +316,17 @@ class Embed(nn.Module):
     def __init__(self, given: spec.Embed, width: int):
         super().__init__()
         self.spec = given
-        self.tokens = Embedding(given.vocab, width)
+        self.tokens = Embedding(given.vocab, width, given.token_scale)
         if given.padding_id is not None and 0 <= given.padding_id < given.vocab:
             self.tokens.padding_idx = given.padding_id  # its row gets no gradient
-        self.positions = Embedding(given.positions, width) if given.positions else None
+        self.positions = Embedding(given.offset + given.positions, width) if given.positions else None
         self.types = Embedding(given.types, width) if given.types else None
         self.norm = norm(given.norm, width)
 
     def forward(self, ids: Tensor | None, where: Where, *, vectors: Tensor | None = None, types: Tensor | None = None):
         x = self.tokens(ids) if vectors is None else vectors
+        if self.spec.scale != 1.0:
+            x = x * self.spec.scale
         if self.types is not None:
             x = x + (self.types.weight[0] if types is None else self.types(types))
         elif types is not None and bool(types.any()):
@@ -298,7 +338,7 @@ class Embed(nn.Module):
                     f"positions 0…{self.spec.positions - 1}: shorten the text, or call the tokenizer (or the pipeline) "
                     f"with truncation=True, max_length={self.spec.positions}"
                 )
-            x = x + self.positions(where.positions)
+            x = x + self.positions(where.positions + self.spec.offset if self.spec.offset else where.positions)
         if self.norm is not None:
             x = self.norm(x)
         return F.dropout(x, self.spec.dropout) if self.training else x

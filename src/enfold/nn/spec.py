@@ -16,10 +16,76 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "quick_gelu"]
 
 @dataclass(frozen=True)
 class Norm:
-    """Layer normalisation (Ba et al. 2016) or root-mean-square normalisation (Zhang & Sennrich 2019)."""
+    """Layer normalisation (Ba et al. 2016) or root-mean-square normalisation (Zhang & Sennrich 2019).
+
+    Attributes:
+        kind: "rms_from_one" stores how far the weight is from one (Gemma).
+        bias: whether a layer norm has one.
+    """
 
     eps: float
-    kind: Literal["layer", "rms"] = "layer"
+    kind: Literal["layer", "rms", "rms_from_one"] = "layer"
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """Positions divided by a factor (Chen et al. 2023)."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class DynamicScaling:
+    """A larger base once a text is longer than `original` tokens (NTK-aware scaling)."""
+
+    factor: float
+    original: int
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Slow frequencies divided by a factor, fast ones kept (Llama 3.1 model card)."""
+
+    factor: float
+    low: float
+    high: float
+    original: int
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """Slow frequencies divided by a factor, fast ones kept, q and k longer (Peng et al. 2023, §3).
+
+    Attributes:
+        magnitude: factor on cosines and sines.
+        fast, slow: rotations over the original length above and below which a frequency counts as fast or slow.
+        whole: round the bounds between them to whole dimensions.
+    """
+
+    factor: float
+    original: int
+    magnitude: float
+    fast: float = 32.0
+    slow: float = 1.0
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class LongScaling:
+    """A divisor for each frequency: one set for texts up to `original` tokens, one for longer ones (Ding et al. 2024).
+
+    Attributes:
+        magnitude: factor on cosines and sines.
+    """
+
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+    original: int
+    magnitude: float
+
+
+Scaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongScaling
 
 
 @dataclass(frozen=True)
@@ -29,13 +95,12 @@ class Rope:
     Attributes:
         dim: rotated dimensions of each head (the first `dim` of them).
         base: the base θ of the frequencies θ^(−2i/dim).
-        scaling: `("default",)`, `("linear", factor)`, or
-            `("llama3", factor, low_freq_factor, high_freq_factor, original_max_position_embeddings)`.
+        scaling: how positions beyond the training length are read.
     """
 
     dim: int
     base: float = 10000.0
-    scaling: tuple = ("default",)
+    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +118,10 @@ class Attention:
     """Multi-head attention, grouped where `kv_heads < heads` (Ainslie et al. 2023).
 
     Attributes:
+        window: each token sees itself and at most `window − 1` neighbours on a side (Mistral).
+        softcap: scores s become softcap · tanh(s / softcap).
         scale: factor on q·k; None is head_dim^−½.
+        qk_norm: norm of queries and keys before they are rotated, of `qk_norm_over` one head or all of them at once.
         together: the checkpoint stores q, k and v as one matrix, and so do we.
         biased: adds the stack's `Relative` bias to the scores.
         dropout: on the attention probabilities while training.
@@ -70,28 +138,44 @@ class Attention:
     together: bool = False
     biased: bool = False
     dropout: float = 0.0
+    window: int | None = None
+    softcap: float | None = None
+    qk_norm: Norm | None = None
+    qk_norm_over: Literal["head", "all"] = "head"
 
 
 @dataclass(frozen=True)
 class MLP:
-    """Two linear maps around an activation; `gated` multiplies by a third (GLU: Shazeer 2020)."""
+    """Two linear maps around an activation; `gated` multiplies by a third (GLU: Shazeer 2020).
+
+    Attributes:
+        together: the checkpoint stores gate and up as one matrix, and so do we.
+    """
 
     width: int
     act: Activation
     gated: bool = False
+    together: bool = False
     bias: bool = True
     dropout: float = 0.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """One residual step, `x → out(x + dropout(post(op(pre(x)))))`: pre-norm, post-norm and sandwich are its slots."""
+    """One residual step, `x → out(x + scale · dropout(post(op(pre(x)))))`: pre-norm, post-norm, sandwich are its slots.
+
+    Attributes:
+        beside: reads what the step before it read, and both are added (a parallel block: GPT-J, PaLM). Without a `pre`
+            of its own it also shares that step's normed input.
+    """
 
     op: Attention | MLP
     pre: Norm | None = None
     post: Norm | None = None
     out: Norm | None = None
     dropout: float = 0.0
+    scale: float = 1.0
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,10 +193,16 @@ class Embed:
 
     Attributes:
         positions: rows of the learned position table, 0 for none.
+        offset: the row of position 0; those before it are never read (OPT, BART, RoBERTa).
+        token_scale: factor on the tokens' vectors, part of looking them up (Vaswani et al. 2017, §3.4).
+        scale: factor on vectors, those that a caller brings too.
     """
 
     vocab: int
     positions: int = 0
+    offset: int = 0
+    token_scale: float = 1.0
+    scale: float = 1.0
     types: int = 0
     norm: Norm | None = None
     dropout: float = 0.0
