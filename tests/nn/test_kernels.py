@@ -301,7 +301,8 @@ def test_norms_equal_float64(level, native, dtype, D):
     for added in (None, residual):
         given = x.clone(), residual.clone()
         ours = kernels.layer_norm(x, weight, bias, 1e-5, added)
-        assert torch.equal(x, given[0]) and torch.equal(residual, given[1])
+        assert torch.equal(x, given[0])
+        assert torch.equal(residual, given[1])
         summed = (x if added is None else x + residual).double()
         exact = F.layer_norm(summed, (D,), weight.double(), bias.double(), 1e-5)
         close(ours, exact, dtype, (weight.double() * 3).abs() + bias.double().abs())

@@ -93,7 +93,7 @@ def test_a_scaling_that_is_not_built():
 
 
 def test_a_scaling_without_its_numbers():
-    with pytest.raises(ConfigError, match="'linear' needs the entry 'factor' in config.json"):
+    with pytest.raises(ConfigError, match=r"'linear' needs the entry 'factor' in config\.json"):
         positions.rope(LlamaConfig(rope_parameters={"rope_type": "linear"}), 8)
 
 
