@@ -135,6 +135,10 @@ def labels(row: Row, given: dict[str, Tensor]) -> dict[str, Tensor]:
             return {"labels": hidden(ids.clone())}
         case "pre-training":
             return {"labels": hidden(ids.clone()), "next_sentence_label": torch.tensor([0, 1, 0])}
+        case "sentence-order":
+            return {"labels": hidden(ids.clone()), "sentence_order_label": torch.tensor([0, 1, 0])}
+        case "detection":
+            return {"labels": hidden(ids % 2)}
         case "next-sentence":
             return {"labels": torch.tensor([0, 1, 0])}
         case "sequence" | "seq2seq-sequence":
@@ -162,6 +166,7 @@ ANSWERS = (
     "logits",
     "prediction_logits",
     "seq_relationship_logits",
+    "sop_logits",
     "mc_logits",
     "start_logits",
     "end_logits",

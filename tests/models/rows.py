@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enfold.models.registry import FAMILIES, config_class
-from tests.models import llama_kin
+from tests.models import bert_kin, llama_kin
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Row:
     @property
     def decodes(self) -> bool:
         """Whether the class remembers keys and values between calls."""
-        return self.family not in ("bert", "distilbert") or bool(self.entries.get("is_decoder"))
+        encodes = self.family in ("bert", "distilbert", *bert_kin.CONFIGURATIONS)
+        return not encodes or bool(self.entries.get("is_decoder"))
 
 
 def old_rope(entries: dict[str, Any]) -> None:
@@ -290,10 +291,17 @@ TASKS = {
     "sequence-classification": "sequence",
     "token-classification": "token",
     "question-answering": "span",
+    "masked-lm": "masked-lm",
+    "multiple-choice": "choice",
 }
-for name in llama_kin.CONFIGURATIONS:
-    HEADS[name] = {head: TASKS[task] for task, head in FAMILIES[name][2].items() if task in TASKS}
-CONFIGURATIONS = llama_kin.CONFIGURATIONS | {
+KIN = llama_kin.CONFIGURATIONS | bert_kin.CONFIGURATIONS
+for name in KIN:
+    encodes = name in bert_kin.CONFIGURATIONS
+    known = {task: head for task, head in FAMILIES[name][2].items() if not (encodes and task == "causal-lm")}
+    HEADS[name] = {head: TASKS[task] for task, head in known.items() if task in TASKS}
+    if name in bert_kin.PRE_TRAINING:
+        HEADS[name][known["pre-training"]] = bert_kin.PRE_TRAINING[name]
+CONFIGURATIONS = KIN | {
     "bert": BERT,
     "distilbert": DISTILBERT,
     "llama": LLAMA,
@@ -309,6 +317,7 @@ EDITS = {
 MAIN_HEADS = ["BertForMaskedLM", "DistilBertForMaskedLM", "LlamaForCausalLM", "GPT2LMHeadModel"]
 MAIN_HEADS.append("T5ForConditionalGeneration")
 MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in llama_kin.CONFIGURATIONS]
+MAIN_HEADS += [FAMILIES[name][2]["masked-lm"] for name in bert_kin.CONFIGURATIONS]
 
 
 def _rows() -> list[Row]:
@@ -319,7 +328,7 @@ def _rows() -> list[Row]:
             chosen = variants if head in MAIN_HEADS else [variants[turn % len(variants)]]
             for variant in chosen:
                 entries = COMMON | CONFIGURATIONS[family][variant]
-                if "span" in task:
+                if "span" in task or task == "sentence-order":
                     entries["num_labels"] = 2
                 rows.append(Row(family, head, task, variant, entries, EDITS.get((family, variant))))
     decoder = COMMON | BERT["plain"] | {"is_decoder": True}
@@ -328,6 +337,9 @@ def _rows() -> list[Row]:
     crossed = decoder | {"add_cross_attention": True}
     rows.append(Row("bert", "BertModel", "crossed", "crossed", crossed))
     rows.append(Row("bert", "BertLMHeadModel", "crossed-lm", "crossed", crossed))
+    for family, head in (("roberta", "RobertaForCausalLM"), ("electra", "ElectraForCausalLM")):
+        decoder = COMMON | bert_kin.CONFIGURATIONS[family]["plain"] | {"is_decoder": True}
+        rows.append(Row(family, head, "causal-lm", "decoder", decoder))
     regression = COMMON | BERT["plain"] | {"num_labels": 1, "problem_type": "regression"}
     rows.append(Row("bert", "BertForSequenceClassification", "regression", "regression", regression))
     several = COMMON | LLAMA["plain"] | {"problem_type": "multi_label_classification"}

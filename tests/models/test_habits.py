@@ -168,7 +168,7 @@ def test_hooks_on_single_projections_run(row: Row):
     projection = attentions(model)[0].k
     hook = projection.register_forward_hook(lambda module, args, output: seen.append(output) or output * 0)
     assert not torch.equal(logits(model, row), before)
-    assert len(seen) == 1
+    assert len(seen) == (2 if row.family == "albert" else 1)  # ALBERT runs one layer at every depth
     hook.remove()
     hook = projection.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
     assert not torch.equal(logits(model, row), before)

@@ -83,6 +83,18 @@ class BertModel(SingleStack):
         self.pooler = dense(config.hidden_size, config.hidden_size) if add_pooling_layer else None
 
     @classmethod
+    def embed(cls, config: PreTrainedConfig) -> spec.Embed:
+        """Its kin's embeddings differ."""
+        return spec.Embed(
+            vocab=config.vocab_size,
+            positions=config.max_position_embeddings,
+            types=config.type_vocab_size,
+            norm=spec.Norm(config.layer_norm_eps),
+            padding_id=config.pad_token_id,
+            dropout=config.hidden_dropout_prob,
+        )
+
+    @classmethod
     def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         if config.position_embedding_type != "absolute":
             raise NotBuiltError(
@@ -109,14 +121,7 @@ class BertModel(SingleStack):
         return spec.Stack(
             width=config.hidden_size,
             layers=(layer,) * config.num_hidden_layers,
-            embed=spec.Embed(
-                vocab=config.vocab_size,
-                positions=config.max_position_embeddings,
-                types=config.type_vocab_size,
-                norm=norm,
-                padding_id=config.pad_token_id,
-                dropout=drop,
-            ),
+            embed=cls.embed(config),
         )
 
     def pool(self, states: States) -> Tensor | None:

@@ -8,6 +8,19 @@ from enfold.base.errors import ConfigError
 
 # model_type → (module, configuration class, {task: class}).
 FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "albert": (
+        "enfold.models.albert",
+        "AlbertConfig",
+        {
+            "base": "AlbertModel",
+            "masked-lm": "AlbertForMaskedLM",
+            "sequence-classification": "AlbertForSequenceClassification",
+            "token-classification": "AlbertForTokenClassification",
+            "question-answering": "AlbertForQuestionAnswering",
+            "multiple-choice": "AlbertForMultipleChoice",
+            "pre-training": "AlbertForPreTraining",
+        },
+    ),
     "bert": (
         "enfold.models.bert",
         "BertConfig",
@@ -34,6 +47,20 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "question-answering": "DistilBertForQuestionAnswering",
             "multiple-choice": "DistilBertForMultipleChoice",
             "pre-training": "DistilBertForMaskedLM",
+        },
+    ),
+    "electra": (
+        "enfold.models.electra",
+        "ElectraConfig",
+        {
+            "base": "ElectraModel",
+            "masked-lm": "ElectraForMaskedLM",
+            "causal-lm": "ElectraForCausalLM",
+            "sequence-classification": "ElectraForSequenceClassification",
+            "token-classification": "ElectraForTokenClassification",
+            "question-answering": "ElectraForQuestionAnswering",
+            "multiple-choice": "ElectraForMultipleChoice",
+            "pre-training": "ElectraForPreTraining",
         },
     ),
     "gemma": (
@@ -159,6 +186,20 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "Qwen3ForCausalLM",
         },
     ),
+    "roberta": (
+        "enfold.models.roberta",
+        "RobertaConfig",
+        {
+            "base": "RobertaModel",
+            "masked-lm": "RobertaForMaskedLM",
+            "causal-lm": "RobertaForCausalLM",
+            "sequence-classification": "RobertaForSequenceClassification",
+            "token-classification": "RobertaForTokenClassification",
+            "question-answering": "RobertaForQuestionAnswering",
+            "multiple-choice": "RobertaForMultipleChoice",
+            "pre-training": "RobertaForMaskedLM",
+        },
+    ),
     "smollm3": (
         "enfold.models.smollm3",
         "SmolLM3Config",
@@ -182,6 +223,20 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "question-answering": "T5ForQuestionAnswering",
             "pre-training": "T5ForConditionalGeneration",
             "encoder": "T5EncoderModel",
+        },
+    ),
+    "xlm-roberta": (
+        "enfold.models.xlm_roberta",
+        "XLMRobertaConfig",
+        {
+            "base": "XLMRobertaModel",
+            "masked-lm": "XLMRobertaForMaskedLM",
+            "causal-lm": "XLMRobertaForCausalLM",
+            "sequence-classification": "XLMRobertaForSequenceClassification",
+            "token-classification": "XLMRobertaForTokenClassification",
+            "question-answering": "XLMRobertaForQuestionAnswering",
+            "multiple-choice": "XLMRobertaForMultipleChoice",
+            "pre-training": "XLMRobertaForMaskedLM",
         },
     ),
 }

@@ -152,8 +152,9 @@ def _check_positions(stack: Stack, positions: Tensor) -> None:
     assert stack.embed is not None
     if stack.embed.positions is None and not any(isinstance(op, spec.Attention) and op.rope for op in attention):
         raise ArgumentError("position_ids was given, and this model has no absolute positions: leave it out")
-    if positions.numel() and int(positions.min()) < 0:
-        raise ArgumentError(f"position_ids holds {int(positions.min())}; positions count from 0")
+    first = -stack.embed.spec.offset
+    if positions.numel() and int(positions.min()) < first:
+        raise ArgumentError(f"position_ids holds {int(positions.min()) - first}; positions count from 0")
 
 
 def as_source(states: Tensor, mask: Tensor | None) -> tuple[Source, Packing]:

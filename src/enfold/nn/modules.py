@@ -316,6 +316,8 @@ class Embed(nn.Module):
     def __init__(self, given: spec.Embed, width: int):
         super().__init__()
         self.spec = given
+        self.widen = Linear(given.width, width) if given.width else None
+        width = given.width or width
         self.tokens = Embedding(given.vocab, width, given.token_scale)
         if given.padding_id is not None and 0 <= given.padding_id < given.vocab:
             self.tokens.padding_idx = given.padding_id  # its row gets no gradient
@@ -341,7 +343,9 @@ class Embed(nn.Module):
             x = x + self.positions(where.positions + self.spec.offset if self.spec.offset else where.positions)
         if self.norm is not None:
             x = self.norm(x)
-        return F.dropout(x, self.spec.dropout) if self.training else x
+        if self.training:
+            x = F.dropout(x, self.spec.dropout)
+        return x if self.widen is None else self.widen(x)
 
 
 class Stack(nn.Module):

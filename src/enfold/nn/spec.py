@@ -196,6 +196,7 @@ class Embed:
         offset: the row of position 0; those before it are never read (OPT, BART, RoBERTa).
         token_scale: factor on the tokens' vectors, part of looking them up (Vaswani et al. 2017, §3.4).
         scale: factor on vectors, those that a caller brings too.
+        width: of the vectors, where they are narrower than the stream and a linear map widens them (Lan et al. 2020).
     """
 
     vocab: int
@@ -207,6 +208,7 @@ class Embed:
     norm: Norm | None = None
     dropout: float = 0.0
     padding_id: int | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True)

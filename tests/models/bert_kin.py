@@ -1,0 +1,41 @@
+"""Configurations of BERT's kin: what each family adds, over small models of even and odd sizes."""
+
+from typing import Any
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 40,
+}
+ODD = SMALL | {
+    "vocab_size": 101,
+    "hidden_size": 33,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 29,
+    "type_vocab_size": 1,
+    "hidden_act": "relu",
+    "layer_norm_eps": 1e-5,
+    "classifier_dropout": 0.3,
+}
+ONE = SMALL | {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 1, "hidden_act": "gelu_new"}
+ROBERTA = {"plain": SMALL, "odd": ODD, "other padding": ONE | {"pad_token_id": 5}}
+CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "electra": {
+        "plain": SMALL | {"embedding_size": 12},
+        "odd": ODD | {"embedding_size": 33},
+        "untied": ONE | {"embedding_size": 31, "tie_word_embeddings": False},
+    },
+    "albert": {
+        "plain": SMALL | {"embedding_size": 12},
+        "groups": ODD | {"embedding_size": 33, "num_hidden_layers": 5, "num_hidden_groups": 2},
+        "new_gelu": ONE | {"embedding_size": 7, "num_hidden_layers": 3},
+    },
+}
+# What the shared tests know of a family's pre-training.
+PRE_TRAINING = {"electra": "detection", "albert": "sentence-order"}
