@@ -22,6 +22,7 @@ ODD = SMALL | {
     "head_dim": 6,
     "num_hidden_layers": 3,
 }
+WIDE = {name: value for name, value in ODD.items() if name != "head_dim"} | {"hidden_size": 48}  # heads of 8
 TIED = SMALL | {"num_key_value_heads": 4, "intermediate_size": 33, "tie_word_embeddings": True}
 ONE = SMALL | {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "num_hidden_layers": 1}
 YARN = {
@@ -79,6 +80,16 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
             },
         },
     },
+    "phi": {
+        "plain": SMALL | {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+        "odd": WIDE | {"resid_pdrop": 0.1, "qk_layernorm": True},
+        "one": ONE | {"hidden_act": "relu"},
+    },
+    "stablelm": {
+        "plain": SMALL,
+        "beside": WIDE | {"use_parallel_residual": True, "use_qkv_bias": True},
+        "tied": TIED | {"hidden_dropout": 0.2},
+    },
     "phi3": {
         "plain": SMALL,
         "window": ODD | {"sliding_window": 3, "resid_pdrop": 0.1},
@@ -97,7 +108,7 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "olmo2": {
         "plain": SMALL,
-        "odd": {name: value for name, value in ODD.items() if name != "head_dim"} | {"attention_bias": True},
+        "odd": WIDE | {"attention_bias": True},
         "tied": TIED,
     },
     "smollm3": {

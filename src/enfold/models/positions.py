@@ -34,6 +34,10 @@ def rope(
             f"rope scaling {entries.get('rope_type', entries.get('type'))!r} needs the entry {error} in config.json, "
             f"and {entries} lacks it"
         ) from None
+    if int(dim * share) % 2:
+        raise ConfigError(
+            f"{share} of {dim} dimensions are {int(dim * share)}, and rotary positions turn them in pairs"
+        )
     return spec.Rope(int(dim * share), float(base), scaling)
 
 

@@ -151,6 +151,17 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "Olmo2ForCausalLM",
         },
     ),
+    "phi": (
+        "enfold.models.phi",
+        "PhiConfig",
+        {
+            "base": "PhiModel",
+            "causal-lm": "PhiForCausalLM",
+            "sequence-classification": "PhiForSequenceClassification",
+            "token-classification": "PhiForTokenClassification",
+            "pre-training": "PhiForCausalLM",
+        },
+    ),
     "phi3": (
         "enfold.models.phi3",
         "Phi3Config",
@@ -210,6 +221,17 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "token-classification": "SmolLM3ForTokenClassification",
             "question-answering": "SmolLM3ForQuestionAnswering",
             "pre-training": "SmolLM3ForCausalLM",
+        },
+    ),
+    "stablelm": (
+        "enfold.models.stablelm",
+        "StableLmConfig",
+        {
+            "base": "StableLmModel",
+            "causal-lm": "StableLmForCausalLM",
+            "sequence-classification": "StableLmForSequenceClassification",
+            "token-classification": "StableLmForTokenClassification",
+            "pre-training": "StableLmForCausalLM",
         },
     ),
     "t5": (
