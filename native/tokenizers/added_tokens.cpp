@@ -7,11 +7,14 @@ namespace enfold::tok {
 AddedToken read_added_token(json::Value spec) {
   AddedToken token;
   token.content = spec.text("content", "an added token");
-  token.single_word = spec.flag("single_word", false, "added_tokens.single_word");
-  token.lstrip = spec.flag("lstrip", false, "added_tokens.lstrip");
-  token.rstrip = spec.flag("rstrip", false, "added_tokens.rstrip");
-  token.special = spec.flag("special", false, "added_tokens.special");
-  token.normalized = spec.flag("normalized", !token.special, "added_tokens.normalized");
+  const char* what = "an added token";
+  const std::int64_t id = spec.need("id", what).integer("the id of an added token");
+  if (id < 0 || id > 0xFFFFFFFFll) throw Error("the id of an added token is out of range: " + std::to_string(id));
+  token.single_word = spec.truth("single_word", what);
+  token.lstrip = spec.truth("lstrip", what);
+  token.rstrip = spec.truth("rstrip", what);
+  token.normalized = spec.truth("normalized", what);
+  token.special = spec.truth("special", what);
   return token;
 }
 

@@ -94,8 +94,11 @@ void Bpe::read_merges(json::Value merges) {
     tokens.clear();
     joined.clear();
   };
+  std::optional<json::Kind> spelling;  // all pairs or all lines
   merges.each_item("model.merges", [&](json::Value item) {
     std::string_view a, b;
+    if (spelling && !item.is(*spelling)) throw Error("model.merges should be all pairs or all lines of text");
+    spelling = item.kind();
     if (item.is(json::Kind::array)) {
       if (item.size() != 2) throw Error("merge " + std::to_string(rank) + " should name two tokens");
       bool first = true;
@@ -105,6 +108,7 @@ void Bpe::read_merges(json::Value merges) {
       });
     } else {
       const std::string_view line = item.string("a merge");
+      if (line.starts_with("#version")) return;
       const std::size_t space = line.find(' ');
       if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
         throw Error("merge " + std::to_string(rank) + " should be two tokens with one space between, got '" +

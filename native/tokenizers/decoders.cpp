@@ -1,5 +1,6 @@
 #include "decoders.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "byte_level.hpp"
@@ -10,8 +11,18 @@ namespace enfold::tok {
 
 namespace {
 
+// An empty `from` stands before every character and at the end.
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  if (from.empty()) return;
+  if (from.empty()) {
+    if (to.empty()) return;
+    std::string made(to);
+    for (std::size_t i = 0, n = 0; i < text.size(); i += n) {
+      n = unicode::length(static_cast<unsigned char>(text[i]));
+      made.append(text, i, n).append(to);
+    }
+    text = std::move(made);
+    return;
+  }
   std::size_t at = text.find(from);
   if (at == std::string::npos) return;
   std::string made;
@@ -22,6 +33,24 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
   }
   made.append(text, last);
   text = std::move(made);
+}
+
+// Takes back what splitting English text into words put in.
+void clean_up(std::string& text) {
+  for (const auto& [from, to] :
+       std::initializer_list<std::pair<std::string_view, std::string_view>>{{" .", "."},
+                                                                            {" ?", "?"},
+                                                                            {" !", "!"},
+                                                                            {" ,", ","},
+                                                                            {" ' ", "'"},
+                                                                            {" n't", "n't"},
+                                                                            {" 'm", "'m"},
+                                                                            {" do not", " don't"},
+                                                                            {" 's", "'s"},
+                                                                            {" 've", "'ve"},
+                                                                            {" 're", "'re"}}) {
+    replace_all(text, from, to);
+  }
 }
 
 struct ByteLevelDecoder final : Decoder {
@@ -48,20 +77,7 @@ struct WordPieceDecoder final : Decoder {
         else token.insert(0, 1, ' ');
       }
       if (!cleanup) continue;
-      for (const auto& [from, to] :
-           std::initializer_list<std::pair<std::string_view, std::string_view>>{{" .", "."},
-                                                                                {" ?", "?"},
-                                                                                {" !", "!"},
-                                                                                {" ,", ","},
-                                                                                {" ' ", "'"},
-                                                                                {" n't", "n't"},
-                                                                                {" 'm", "'m"},
-                                                                                {" do not", " don't"},
-                                                                                {" 's", "'s"},
-                                                                                {" 've", "'ve"},
-                                                                                {" 're", "'re"}}) {
-        replace_all(token, from, to);
-      }
+      clean_up(token);
     }
   }
 };
@@ -81,6 +97,22 @@ struct BpeDecoder final : Decoder {
   std::string suffix;
   void apply(std::vector<std::string>& tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], suffix, i + 1 < tokens.size() ? " " : "");
+  }
+};
+
+// Connectionist temporal classification: repetitions and blanks between letters vanish.
+struct CtcDecoder final : Decoder {
+  std::string pad_token, word_delimiter_token;
+  bool cleanup;
+  void apply(std::vector<std::string>& tokens) const override {
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    for (std::string& token : tokens) {
+      replace_all(token, pad_token, "");
+      if (!cleanup) continue;
+      clean_up(token);
+      replace_all(token, word_delimiter_token, " ");
+    }
+    std::erase_if(tokens, [](const std::string& token) { return token.empty(); });
   }
 };
 
@@ -154,11 +186,21 @@ struct ByteFallbackDecoder final : Decoder {
   }
 };
 
+// Files from before each decoder named its type are told apart by their fields.
+std::string type_of(json::Value spec) {
+  if (!spec["type"].is_null()) return spec.text("type", "decoder");
+  for (const auto& [field, type] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"suffix", "BPEDecoder"}, {"prefix", "WordPiece"}, {"pad_token", "CTC"}, {"start", "Strip"}}) {
+    if (!spec[field].is_null()) return type;
+  }
+  return spec.text("type", "decoder");
+}
+
 }  // namespace
 
 std::unique_ptr<Decoder> read_decoder(json::Value spec) {
   if (spec.is_null()) return nullptr;
-  const std::string type = spec.text("type", "decoder");
+  const std::string type = type_of(spec);
   if (type == "Sequence") {
     auto made = std::make_unique<DecoderSequence>();
     spec.need("decoders", "decoder").each_item("decoder.decoders", [&](json::Value item) {
@@ -167,24 +209,36 @@ std::unique_ptr<Decoder> read_decoder(json::Value spec) {
     });
     return made;
   }
-  if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
+  if (type == "ByteLevel") {
+    spec.truth("add_prefix_space", "decoder");
+    spec.truth("trim_offsets", "decoder");
+    return std::make_unique<ByteLevelDecoder>();
+  }
   if (type == "WordPiece") {
     auto made = std::make_unique<WordPieceDecoder>();
-    made->prefix = spec["prefix"].is_null() ? "##" : spec.text("prefix", "decoder");
-    made->cleanup = spec.flag("cleanup", true, "decoder.cleanup");
+    made->prefix = spec.text("prefix", "decoder");
+    made->cleanup = spec.truth("cleanup", "decoder");
     return made;
   }
   if (type == "Metaspace") {
     auto made = std::make_unique<MetaspaceDecoder>();
     made->replacement = spec.text("replacement", "decoder");
-    const auto scheme = spec["prepend_scheme"];
-    made->strips_first = scheme.is_null() ? spec.flag("add_prefix_space", true, "decoder.add_prefix_space")
-                                          : scheme.string("decoder.prepend_scheme") != "never";
+    if (unicode::count(made->replacement) != 1) {
+      throw Error("decoder.replacement should be one character, got '" + made->replacement + "'");
+    }
+    const std::string scheme = spec.has("prepend_scheme") ? spec.text("prepend_scheme", "decoder") : "always";
+    if (scheme != "always" && scheme != "first" && scheme != "never") {
+      throw Error("decoder.prepend_scheme should be first, never or always, got '" + scheme + "'");
+    }
+    made->strips_first = scheme != "never";
+    if (!spec.flag("add_prefix_space", true, "decoder.add_prefix_space") && made->strips_first) {
+      throw Error("decoder.add_prefix_space is false but prepend_scheme is '" + scheme + "'");
+    }
     return made;
   }
   if (type == "BPEDecoder") {
     auto made = std::make_unique<BpeDecoder>();
-    made->suffix = spec["suffix"].is_null() ? "</w>" : spec.text("suffix", "decoder");
+    made->suffix = spec.text("suffix", "decoder");
     return made;
   }
   if (type == "Fuse") return std::make_unique<FuseDecoder>();
@@ -207,7 +261,13 @@ std::unique_ptr<Decoder> read_decoder(json::Value spec) {
     return std::make_unique<ReplaceDecoder>(Pattern(spec.need("pattern", "decoder"), "decoder.pattern"),
                                             spec.text("content", "decoder"));
   }
-  if (type == "CTC") throw NotBuilt("the decoder CTC is not built yet");
+  if (type == "CTC") {
+    auto made = std::make_unique<CtcDecoder>();
+    made->pad_token = spec.text("pad_token", "decoder");
+    made->word_delimiter_token = spec.text("word_delimiter_token", "decoder");
+    made->cleanup = spec.truth("cleanup", "decoder");
+    return made;
+  }
   throw Error("unknown decoder '" + type + "'");
 }
 

@@ -41,8 +41,13 @@ class Value {
 
   // Member of an object (the last one of that name, null if there is none).
   Value operator[](std::string_view key) const;
+  // Whether there is such a member, be it null.
+  bool has(std::string_view key) const { return (*this)[key].node_ != nullptr; }
   Value need(std::string_view key, const char* what) const;
+  // A boolean member that may be missing or null.
   bool flag(std::string_view key, bool otherwise, const char* what) const;
+  // A boolean member that has to be there.
+  bool truth(std::string_view key, const char* what) const { return need(key, what).boolean(std::string(key).c_str()); }
   std::string text(std::string_view key, const char* what) const { return std::string(need(key, what).string(what)); }
   std::string dump() const;
 

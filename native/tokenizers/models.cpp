@@ -5,23 +5,28 @@
 
 namespace enfold::tok {
 
+namespace {
+
+// Files from before the models named their type are told apart by their fields.
+std::string type_of(json::Value spec) {
+  if (!spec["type"].is_null()) return spec.text("type", "model");
+  if (spec["merges"].is(json::Kind::array)) return "BPE";
+  if (spec.has("continuing_subword_prefix") && spec.has("max_input_chars_per_word")) return "WordPiece";
+  if (spec["vocab"].is(json::Kind::array)) return "Unigram";
+  if (spec.has("vocab") && spec.has("unk_token")) return "WordLevel";
+  return spec.text("type", "model");
+}
+
+}  // namespace
+
 std::unique_ptr<Model> read_model(json::Value spec) {
   if (!spec.is(json::Kind::object)) throw Error("the tokenizer file has no model");
-  std::string type;
-  if (const auto named = spec["type"]; !named.is_null()) {
-    type = named.string("model.type");
-  } else if (spec["merges"].is(json::Kind::array)) {
-    type = "BPE";  // files from before the field existed
-  } else if (spec["continuing_subword_prefix"].is(json::Kind::string)) {
-    type = "WordPiece";
-  } else if (spec["vocab"].is(json::Kind::array)) {
-    type = "Unigram";
-  }
+  const std::string type = type_of(spec);
   if (type == "BPE") return std::make_unique<Bpe>(spec);
   if (type == "WordPiece") return std::make_unique<WordPiece>(spec);
+  if (type == "WordLevel") return std::make_unique<WordLevel>(spec);
   if (type == "Unigram") return std::make_unique<Unigram>(spec);
-  if (type == "WordLevel") throw NotBuilt("the tokenizer model " + type + " is not built yet");
-  throw Error("unknown tokenizer model '" + type + "': expected BPE, Unigram or WordPiece");
+  throw Error("unknown tokenizer model '" + type + "': expected BPE, WordPiece, WordLevel or Unigram");
 }
 
 namespace {
@@ -36,10 +41,9 @@ void read_vocabulary(json::Value tokens, Vocabulary& vocab) {
 }  // namespace
 
 WordPiece::WordPiece(json::Value spec)
-    : unk_token_(spec["unk_token"].is_null() ? "[UNK]" : spec.text("unk_token", "model")),
-      prefix_(spec["continuing_subword_prefix"].is_null() ? "##" : spec.text("continuing_subword_prefix", "model")) {
-  const auto limit = spec["max_input_chars_per_word"];
-  const std::int64_t characters = limit.is_null() ? 100 : limit.integer("model.max_input_chars_per_word");
+    : unk_token_(spec.text("unk_token", "model")), prefix_(spec.text("continuing_subword_prefix", "model")) {
+  const std::int64_t characters =
+      spec.need("max_input_chars_per_word", "model").integer("model.max_input_chars_per_word");
   if (characters < 0) throw Error("model.max_input_chars_per_word should not be negative");
   max_characters_ = static_cast<std::size_t>(characters);
   read_vocabulary(spec.need("vocab", "model"), vocab);
@@ -97,6 +101,25 @@ std::string WordPiece::dump() const {
          ",\"continuing_subword_prefix\":" + json::quoted(prefix_) +
          ",\"max_input_chars_per_word\":" + std::to_string(max_characters_) + ",\"vocab\":" + dump_vocabulary(vocab) +
          "}";
+}
+
+WordLevel::WordLevel(json::Value spec) : unk_token_(spec.text("unk_token", "model")) {
+  read_vocabulary(spec.need("vocab", "model"), vocab);
+  unk_ = vocab.find(unk_token_);
+}
+
+void WordLevel::tokenize(std::string_view word, std::vector<Piece>& out) const {
+  Id id = vocab.find(word);
+  if (id == kNoId) id = unk_;
+  if (id == kNoId) {
+    throw Error("a word is not in the vocabulary, and neither is the unknown token '" + unk_token_ + "'");
+  }
+  out.push_back({id, 0, static_cast<std::uint32_t>(word.size())});
+}
+
+std::string WordLevel::dump() const {
+  return "{\"type\":\"WordLevel\",\"vocab\":" + dump_vocabulary(vocab) +
+         ",\"unk_token\":" + json::quoted(unk_token_) + "}";
 }
 
 }  // namespace enfold::tok

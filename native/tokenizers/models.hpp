@@ -46,6 +46,19 @@ class WordPiece final : public Model {
   Trie words_, continuations_;  // tokens as they are; tokens that begin with the prefix, without it
 };
 
+// Whole words only.
+class WordLevel final : public Model {
+ public:
+  explicit WordLevel(json::Value spec);
+  void tokenize(std::string_view word, std::vector<Piece>& out) const override;
+  std::string dump() const override;
+  const char* type() const override { return "WordLevel"; }
+
+ private:
+  std::string unk_token_;
+  Id unk_;
+};
+
 class Bpe final : public Model {
  public:
   explicit Bpe(json::Value spec);

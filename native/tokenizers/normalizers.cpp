@@ -1,5 +1,6 @@
 #include "normalizers.hpp"
 
+#include "byte_level.hpp"
 #include "errors.hpp"
 #include "pattern.hpp"
 #include "precompiled.hpp"
@@ -51,6 +52,37 @@ struct StripAccents final : Normalizer {
   }
 };
 
+// What Google's NMT systems do to their input.
+struct Nmt final : Normalizer {
+  void apply(Aligned& text) const override {
+    text.filter([](char32_t c) {
+      const bool control = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F);
+      return !control && c != 0x7F && c != 0x8F && c != 0x9F;
+    });
+    std::vector<Change> changes;
+    for (std::size_t i = 0; i < text.text.size(); i += unicode::length(static_cast<unsigned char>(text.text[i]))) {
+      const char32_t c = unicode::decode(text.text.data() + i);
+      const bool blank = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+                         (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+                         c == 0xFFFD;
+      changes.push_back({blank ? U' ' : c, 0});
+    }
+    text.transform(changes);
+  }
+};
+
+struct ByteLevelNormalizer final : Normalizer {
+  void apply(Aligned& text) const override {
+    std::vector<Change> changes;
+    changes.reserve(text.text.size());
+    for (const char byte : text.text) {
+      changes.push_back(
+          {byte_level::kTable.character[static_cast<unsigned char>(byte)], unicode::is_continuation(byte)});
+    }
+    text.transform(changes);
+  }
+};
+
 struct Strip final : Normalizer {
   bool left, right;
   void apply(Aligned& text) const override { text.strip(left, right); }
@@ -65,9 +97,28 @@ struct Replace final : Normalizer {
 
 }  // namespace
 
+namespace {
+
+// Files from before each normalizer named its type are told apart by their fields.
+std::string type_of(json::Value spec) {
+  if (!spec["type"].is_null()) return spec.text("type", "normalizer");
+  for (const auto& [field, type] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"normalizers", "Sequence"},
+                                                                  {"clean_text", "BertNormalizer"},
+                                                                  {"strip_left", "Strip"},
+                                                                  {"prepend", "Prepend"},
+                                                                  {"pattern", "Replace"},
+                                                                  {"precompiled_charsmap", "Precompiled"}}) {
+    if (!spec[field].is_null()) return type;
+  }
+  return spec.text("type", "normalizer");
+}
+
+}  // namespace
+
 std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   if (spec.is_null()) return nullptr;
-  const std::string type = spec.text("type", "normalizer");
+  const std::string type = type_of(spec);
   if (type == "Sequence") {
     auto made = std::make_unique<Sequence>();
     spec.need("normalizers", "normalizer").each_item("normalizer.normalizers", [&](json::Value item) {
@@ -78,9 +129,9 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   }
   if (type == "BertNormalizer") {
     auto made = std::make_unique<BertNormalizer>();
-    made->clean_text = spec.flag("clean_text", true, "normalizer.clean_text");
-    made->handle_chinese_chars = spec.flag("handle_chinese_chars", true, "normalizer.handle_chinese_chars");
-    made->lowercase = spec.flag("lowercase", true, "normalizer.lowercase");
+    made->clean_text = spec.truth("clean_text", "normalizer");
+    made->handle_chinese_chars = spec.truth("handle_chinese_chars", "normalizer");
+    made->lowercase = spec.truth("lowercase", "normalizer");
     made->strip_accents = spec.flag("strip_accents", made->lowercase, "normalizer.strip_accents");
     return made;
   }
@@ -93,10 +144,12 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   }
   if (type == "Lowercase") return std::make_unique<Lowercase>();
   if (type == "StripAccents") return std::make_unique<StripAccents>();
-  if (type == "Strip") {
+  if (type == "Nmt") return std::make_unique<Nmt>();
+  if (type == "ByteLevel") return std::make_unique<ByteLevelNormalizer>();
+  if (type == "Strip" || type == "StripNormalizer") {
     auto made = std::make_unique<Strip>();
-    made->left = spec.flag("strip_left", true, "normalizer.strip_left");
-    made->right = spec.flag("strip_right", true, "normalizer.strip_right");
+    made->left = spec.truth("strip_left", "normalizer");
+    made->right = spec.truth("strip_right", "normalizer");
     return made;
   }
   if (type == "Prepend") {
@@ -111,9 +164,6 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   if (type == "Precompiled") {
     return std::make_unique<Precompiled>(
         spec.need("precompiled_charsmap", "normalizer").string("normalizer.precompiled_charsmap"));
-  }
-  if (type == "Nmt" || type == "ByteLevel") {
-    throw NotBuilt("the normalizer " + type + " is not built yet");
   }
   throw Error("unknown normalizer '" + type + "'");
 }

@@ -12,11 +12,10 @@ Pattern Pattern::regex(std::string_view source) {
 }
 
 Pattern::Pattern(json::Value spec, const char* what) {
-  if (spec.is(json::Kind::string)) {
-    literal_ = spec.string(what);
-  } else if (const auto text = spec["String"]; !text.is_null()) {
+  const auto text = spec["String"], source = spec["Regex"];
+  if (spec.size() == 1 && !text.is_null()) {
     literal_ = text.string(what);
-  } else if (const auto source = spec["Regex"]; !source.is_null()) {
+  } else if (spec.size() == 1 && !source.is_null()) {
     *this = regex(source.string(what));
   } else {
     throw Error(std::string(what) + " should be {\"String\": …} or {\"Regex\": …}, got " + spec.dump());

@@ -35,6 +35,7 @@ void read_template(json::Value spec, PostProcessor& out) {
   spec.need("special_tokens", "post_processor")
       .each_member("post_processor.special_tokens", [&](std::string_view key, json::Value value) {
         PostProcessor::Special made;
+        value.text("id", "a special token");
         value.need("ids", "a special token").each_item("special_tokens.ids", [&](json::Value id) {
           made.ids.push_back(read_id(id, "special_tokens.ids"));
         });
@@ -69,9 +70,21 @@ void read_template(json::Value spec, PostProcessor& out) {
   out.types = PostProcessor::Types::part;
 }
 
+// Files from before each processor named its type are told apart by their fields; one called Roberta that lacks
+// Roberta's own fields is Bert's, as the reference reads it.
+std::string type_of(json::Value spec) {
+  const bool named = !spec["type"].is_null();
+  const std::string type = named ? spec.text("type", "post_processor") : std::string();
+  if ((!named || type == "RobertaProcessing") && spec.has("sep") && spec.has("cls")) {
+    return spec.has("trim_offsets") && spec.has("add_prefix_space") ? "RobertaProcessing" : "BertProcessing";
+  }
+  if (!named && spec.has("single") && spec.has("pair")) return "TemplateProcessing";
+  return spec.text("type", "post_processor");
+}
+
 void read_into(json::Value spec, PostProcessor& out, int depth) {
   if (depth > 16) throw Error("post_processor is nested too deeply");
-  const std::string type = spec.text("type", "post_processor");
+  const std::string type = type_of(spec);
   const auto claim_template = [&] {
     if (out.has_template) throw NotBuilt("a post-processor with two templates in sequence is not built");
     out.has_template = true;
@@ -81,9 +94,8 @@ void read_into(json::Value spec, PostProcessor& out, int depth) {
       read_into(item, out, depth + 1);
     });
   } else if (type == "ByteLevel") {
-    if (spec.flag("trim_offsets", true, "post_processor.trim_offsets")) {
-      out.trimming.push_back(spec.flag("add_prefix_space", true, "post_processor.add_prefix_space"));
-    }
+    const bool add_prefix_space = spec.truth("add_prefix_space", "post_processor");
+    if (spec.truth("trim_offsets", "post_processor")) out.trimming.push_back(add_prefix_space);
   } else if (type == "BertProcessing" || type == "RobertaProcessing") {
     claim_template();
     const Part cls{-1, 0, read_named(spec.need("cls", "post_processor"), "post_processor.cls")};
@@ -96,9 +108,8 @@ void read_into(json::Value spec, PostProcessor& out, int depth) {
     } else {
       out.pair = {cls, sequence(0, 0), sep, sep, sequence(1, 0), sep};
       out.types = PostProcessor::Types::zero;
-      if (spec.flag("trim_offsets", true, "post_processor.trim_offsets")) {
-        out.trimming.push_back(spec.flag("add_prefix_space", true, "post_processor.add_prefix_space"));
-      }
+      const bool add_prefix_space = spec.truth("add_prefix_space", "post_processor");
+      if (spec.truth("trim_offsets", "post_processor")) out.trimming.push_back(add_prefix_space);
     }
   } else if (type == "TemplateProcessing") {
     claim_template();

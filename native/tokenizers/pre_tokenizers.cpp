@@ -1,6 +1,7 @@
 #include "pre_tokenizers.hpp"
 
 #include "byte_level.hpp"
+#include "char_set.hpp"
 #include "errors.hpp"
 
 namespace enfold::tok {
@@ -27,11 +28,11 @@ bool is_space(char32_t c) { return has(c, unicode::kSpace); }
 
 Behavior read_behavior(json::Value value, const char* what) {
   const auto name = value.string(what);
-  if (name == "Removed" || name == "removed") return Behavior::removed;
-  if (name == "Isolated" || name == "isolated") return Behavior::isolated;
-  if (name == "MergedWithPrevious" || name == "merged_with_previous") return Behavior::merged_with_previous;
-  if (name == "MergedWithNext" || name == "merged_with_next") return Behavior::merged_with_next;
-  if (name == "Contiguous" || name == "contiguous") return Behavior::contiguous;
+  if (name == "Removed") return Behavior::removed;
+  if (name == "Isolated") return Behavior::isolated;
+  if (name == "MergedWithPrevious") return Behavior::merged_with_previous;
+  if (name == "MergedWithNext") return Behavior::merged_with_next;
+  if (name == "Contiguous") return Behavior::contiguous;
   throw Error(std::string(what) +
               " should be Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, got '" +
               std::string(name) + "'");
@@ -79,6 +80,38 @@ struct CharDelimiterSplit final : PreTokenizer {
   }
 };
 
+// Runs of one script; what stands before the first character that has one is dropped, as the reference does.
+struct UnicodeScripts final : PreTokenizer {
+  void apply(std::vector<Aligned>& pieces) const override {
+    each_piece(pieces, [](Aligned& piece, std::vector<Aligned>& out) {
+      std::size_t begin = 0;
+      std::uint8_t last = 0;
+      for (std::size_t i = 0; i < piece.text.size(); i += unicode::length(static_cast<unsigned char>(piece.text[i]))) {
+        const std::uint8_t script = chars::script(unicode::decode(piece.text.data() + i));
+        if (script == 0 || script == last) continue;
+        if (last) out.push_back(piece.slice(begin, i));
+        begin = i;
+        last = script;
+      }
+      if (last) out.push_back(piece.slice(begin, piece.text.size()));
+    });
+  }
+};
+
+struct FixedLength final : PreTokenizer {
+  std::size_t length;  // characters
+  void apply(std::vector<Aligned>& pieces) const override {
+    each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
+      for (std::size_t begin = 0, end = 0; begin < piece.text.size(); begin = end) {
+        for (std::size_t n = 0; n < length && end < piece.text.size(); ++n) {
+          end += unicode::length(static_cast<unsigned char>(piece.text[end]));
+        }
+        out.push_back(piece.slice(begin, end));
+      }
+    });
+  }
+};
+
 enum class Scheme { first, never, always };
 
 struct Metaspace final : PreTokenizer {
@@ -113,10 +146,9 @@ std::unique_ptr<PreTokenizer> read_metaspace(json::Value spec) {
   auto made = std::make_unique<Metaspace>();
   unicode::append(made->replacement, one_character(spec, "replacement", "pre_tokenizer"));
   made->split = spec.flag("split", true, "pre_tokenizer.split");
-  const auto scheme = spec["prepend_scheme"];
   const bool add = spec.flag("add_prefix_space", true, "pre_tokenizer.add_prefix_space");
   const std::string_view name =
-      scheme.is_null() ? (add ? "always" : "never") : scheme.string("pre_tokenizer.prepend_scheme");
+      spec.has("prepend_scheme") ? spec["prepend_scheme"].string("pre_tokenizer.prepend_scheme") : "always";
   if (name == "always") made->scheme = Scheme::always;
   else if (name == "first") made->scheme = Scheme::first;
   else if (name == "never") made->scheme = Scheme::never;
@@ -200,19 +232,20 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec) {
   if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
   if (type == "ByteLevel") {
     auto made = std::make_unique<ByteLevelPreTokenizer>();
-    made->add_prefix_space = spec.need("add_prefix_space", "pre_tokenizer").boolean("pre_tokenizer.add_prefix_space");
-    made->use_regex = spec.flag("use_regex", true, "pre_tokenizer.use_regex");
+    made->add_prefix_space = spec.truth("add_prefix_space", "pre_tokenizer");
+    spec.truth("trim_offsets", "pre_tokenizer");  // counts for the post-processor of that name only
+    made->use_regex = !spec.has("use_regex") || spec.truth("use_regex", "pre_tokenizer");
     return made;
   }
   if (type == "Punctuation") {
     auto made = std::make_unique<Punctuation>();
-    const auto behavior = spec["behavior"];
-    made->behavior = behavior.is_null() ? Behavior::isolated : read_behavior(behavior, "pre_tokenizer.behavior");
+    made->behavior = Behavior::isolated;
+    if (spec.has("behavior")) made->behavior = read_behavior(spec["behavior"], "pre_tokenizer.behavior");
     return made;
   }
   if (type == "Digits") {
     auto made = std::make_unique<DigitsPreTokenizer>();
-    made->individual = spec.need("individual_digits", "pre_tokenizer").boolean("pre_tokenizer.individual_digits");
+    made->individual = spec.truth("individual_digits", "pre_tokenizer");
     return made;
   }
   if (type == "CharDelimiterSplit") {
@@ -225,10 +258,16 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec) {
     return std::make_unique<SplitPreTokenizer>(
         Pattern(spec.need("pattern", "pre_tokenizer"), "pre_tokenizer.pattern"),
         read_behavior(spec.need("behavior", "pre_tokenizer"), "pre_tokenizer.behavior"),
-        spec.flag("invert", false, "pre_tokenizer.invert"));
+        spec.truth("invert", "pre_tokenizer"));
   }
-  if (type == "UnicodeScripts" || type == "FixedLength")
-    throw NotBuilt("the pre-tokenizer " + type + " is not built yet");
+  if (type == "UnicodeScripts") return std::make_unique<UnicodeScripts>();
+  if (type == "FixedLength") {
+    auto made = std::make_unique<FixedLength>();
+    const std::int64_t length = spec.has("length") ? spec["length"].integer("pre_tokenizer.length") : 5;
+    if (length < 1) throw Error("pre_tokenizer.length should be at least 1, got " + std::to_string(length));
+    made->length = static_cast<std::size_t>(length);
+    return made;
+  }
   throw Error("unknown pre-tokenizer '" + type + "'");
 }
 

@@ -311,7 +311,12 @@ void Core::encode_literally(std::string_view text, std::size_t begin, std::size_
   std::vector<Aligned> pieces;
   for (const Section& section : sections) {
     pieces.clear();
-    pieces.push_back(sections.size() == 1 ? std::move(whole) : whole.slice(section.begin, section.end));
+    if (sections.size() == 1) {
+      whole.source(0, whole.text.size(), whole.covers);
+      pieces.push_back(std::move(whole));
+    } else {
+      pieces.push_back(whole.slice(section.begin, section.end));
+    }
     if (section.id != kNoId) {
       Span span = pieces[0].covers;
       pieces[0].source(0, pieces[0].text.size(), span);
