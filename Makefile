@@ -50,6 +50,10 @@ native: $(VENV)/.installed
 wheel: $(VENV)/.installed
 	$(BIN)/python -m build --wheel --outdir dist
 
+# Millions of random strings through the tokenizer engine and the reference; a day's seed is its date.
+nightly: $(VENV)/.installed
+	$(BIN)/python -m tools.fuzz_tokenizers --strings 5000000 --seed $$(date +%Y%m%d)
+
 clean:
 	rm -rf build dist $(VENV)
 

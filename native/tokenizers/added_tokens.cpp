@@ -36,33 +36,98 @@ void Finder::add(std::string_view key, Id id) {
   else if (!only_start_.empty() && only_start_[0] != key[0]) only_start_.clear();
   trie_.add(key, static_cast<std::uint32_t>(id));
   starts_[static_cast<unsigned char>(key[0])] = true;
+  keys_.emplace_back(key, id);
+  longest_ = std::max(longest_, key.size());
 }
 
-bool Finder::next(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end, Id& id) const {
-  if (trie_.empty()) return false;
-  for (std::size_t i = from; i < text.size(); ++i) {
-    if (!only_start_.empty()) {
-      const void* hit = std::memchr(text.data() + i, only_start_[0], text.size() - i);
+void Finder::finish() {
+  constexpr std::size_t kLong = 64;
+  reversed_.reset();
+  if (longest_ <= kLong) return;
+  Reversed& made = reversed_.emplace();
+  struct Place {
+    std::string reversed;
+    std::uint32_t node;
+    std::size_t key;
+  };
+  std::vector<Place> places;
+  for (std::size_t k = 0; k < keys_.size(); ++k) {
+    places.push_back({std::string(keys_[k].first.rbegin(), keys_[k].first.rend()), 0, k});
+    made.trie.add(places.back().reversed, static_cast<std::uint32_t>(k));
+  }
+  // Level by level: a node's failure leads to a shallower one.
+  made.nodes.assign(made.trie.size(), {Trie::kNone, 0, kNoId});
+  made.nodes[0].fail = 0;
+  for (std::size_t depth = 0; depth < longest_; ++depth) {
+    std::erase_if(places, [&](const Place& place) { return place.reversed.size() <= depth; });
+    for (Place& place : places) {
+      const std::uint32_t parent = place.node, node = made.trie.step(parent, place.reversed[depth]);
+      place.node = node;
+      if (made.nodes[node].fail != Trie::kNone) continue;
+      std::uint32_t fail = 0;
+      if (parent) {
+        std::uint32_t from = made.nodes[parent].fail;
+        while ((fail = made.trie.step(from, place.reversed[depth])) == Trie::kNone && from) from = made.nodes[from].fail;
+        if (fail == Trie::kNone) fail = 0;
+      }
+      made.nodes[node] = {fail, made.nodes[fail].length, made.nodes[fail].id};
+      if (const std::uint32_t key = made.trie.value(node); key != Trie::kNone) {
+        made.nodes[node].length = static_cast<std::uint32_t>(keys_[key].first.size());
+        made.nodes[node].id = keys_[key].second;
+      }
+    }
+  }
+}
+
+bool Finder::Search::next(std::size_t from, Match& match) {
+  constexpr std::size_t kPatience = 16;  // steps for each byte
+  if (finder_.trie_.empty()) return false;
+  if (finder_.reversed_ && !all_found_ && steps_ > kPatience * text_.size() + 4096) find_all(from);
+  if (!all_found_) return walk(from, match);
+  while (!found_.empty() && found_.back().begin < from) found_.pop_back();
+  if (found_.empty()) return false;
+  match = found_.back();
+  return true;
+}
+
+void Finder::Search::find_all(std::size_t from) {
+  const Reversed& automaton = *finder_.reversed_;
+  std::uint32_t node = 0;
+  std::vector<Match> found;
+  for (std::size_t i = text_.size(); i-- > from;) {
+    std::uint32_t next;
+    while ((next = automaton.trie.step(node, text_[i])) == Trie::kNone && node) node = automaton.nodes[node].fail;
+    node = next == Trie::kNone ? 0 : next;
+    if (const auto& at = automaton.nodes[node]; at.length) found.push_back({i, i + at.length, at.id});
+  }
+  found_ = std::move(found);
+  all_found_ = true;
+}
+
+bool Finder::Search::walk(std::size_t from, Match& match) {
+  const std::string& only_start = finder_.only_start_;
+  for (std::size_t i = from; i < text_.size(); ++i) {
+    if (!only_start.empty()) {
+      const void* hit = std::memchr(text_.data() + i, only_start[0], text_.size() - i);
       if (!hit) return false;
-      i = static_cast<std::size_t>(static_cast<const char*>(hit) - text.data());
-    } else if (!starts_[static_cast<unsigned char>(text[i])]) {
+      i = static_cast<std::size_t>(static_cast<const char*>(hit) - text_.data());
+    } else if (!finder_.starts_[static_cast<unsigned char>(text_[i])]) {
       continue;
     }
     bool found = false;
     std::uint32_t node = 0;
-    for (std::size_t k = i; k < text.size(); ++k) {
-      node = trie_.step(node, text[k]);
+    std::size_t k = i;
+    for (; k < text_.size(); ++k) {
+      node = finder_.trie_.step(node, text_[k]);
       if (node == Trie::kNone) break;
-      if (const std::uint32_t value = trie_.value(node); value != Trie::kNone) {
+      if (const std::uint32_t value = finder_.trie_.value(node); value != Trie::kNone) {
         found = true;
-        end = k + 1;
-        id = static_cast<Id>(value);
+        match = {i, k + 1, static_cast<Id>(value)};
       }
     }
-    if (found) {
-      begin = i;
-      return true;
-    }
+    steps_ += k - i;
+    if (found) return true;
+    if (finder_.reversed_ && steps_ > 16 * text_.size() + 4096) return next(i + 1, match);
   }
   return false;
 }
@@ -134,6 +199,8 @@ void AddedTokens::refresh(const Normalizer* normalizer) {
       normal_forms_[id] = std::move(text.text);
     }
   }
+  raw_.finish();
+  normalized_.finish();
 }
 
 void AddedTokens::split(std::string_view text, bool normalized, bool keep_special, std::vector<Section>& out) const {
@@ -142,12 +209,14 @@ void AddedTokens::split(std::string_view text, bool normalized, bool keep_specia
   };
   const auto is = [](char32_t c, std::uint16_t flag) { return unicode::has(c, flag); };
   const Finder& finder = normalized ? normalized_ : raw_;
-  std::size_t done = 0, from = 0, begin = 0, end = 0;
+  std::size_t done = 0, from = 0;
   std::size_t blank_end = 0;  // end of the white space that a token took last
   std::size_t overlap = 0;    // bytes given out twice, where a token starts in space that another has taken
   constexpr std::size_t kMaxOverlap = 1 << 20;
-  Id id = kNoId;
-  while (finder.next(text, from, begin, end, id)) {
+  Finder::Search search(finder, text);
+  Finder::Match match{};
+  while (search.next(from, match)) {
+    auto [begin, end, id] = match;
     from = end;
     const AddedToken& token = tokens_.at(id);
     if (keep_special && special_.contains(token.content)) continue;

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "models.hpp"
@@ -30,14 +33,51 @@ struct Section {
 class Finder {
  public:
   void add(std::string_view key, Id id);
+  // To be called when all keys are there.
+  void finish();
   bool empty() const { return trie_.empty(); }
-  // The next match at or after `from`; false if there is none.
-  bool next(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end, Id& id) const;
+
+  struct Match {
+    std::size_t begin, end;
+    Id id;
+  };
+  // The matches in one text. The text is walked from each place where a key may start; where long keys nearly match
+  // everywhere that would take a step for each pair of a place and a byte of a key, so after a while all places are
+  // found in one pass from the end.
+  class Search {
+   public:
+    Search(const Finder& finder, std::string_view text) : finder_(finder), text_(text) {}
+    // The next match at or after `from`, which never decreases; false if there is none.
+    bool next(std::size_t from, Match& match);
+
+   private:
+    bool walk(std::size_t from, Match& match);
+    void find_all(std::size_t from);
+    const Finder& finder_;
+    std::string_view text_;
+    std::size_t steps_ = 0;
+    bool all_found_ = false;
+    std::vector<Match> found_;  // the longest match of each place, the last place first
+  };
 
  private:
+  // Aho and Corasick's automaton of the reversed keys: read from the end, a text shows the longest key of each place.
+  struct Reversed {
+    Trie trie;
+    struct Node {
+      std::uint32_t fail;
+      std::uint32_t length;  // of the longest key that ends here, 0 for none
+      Id id;
+    };
+    std::vector<Node> nodes;
+  };
+
   Trie trie_;
   std::array<bool, 256> starts_{};
   std::string only_start_;  // the first byte, when all keys share it: memchr finds the candidates
+  std::vector<std::pair<std::string, Id>> keys_;
+  std::size_t longest_ = 0;
+  std::optional<Reversed> reversed_;  // if there are keys long enough to be worth it
 };
 
 // Tokens that were put on top of the model's vocabulary.

@@ -26,6 +26,7 @@ void Rows::append(const Rows& other) {
   sequence.append(other.sequence.data(), other.sequence.size());
   samples.append(other.samples.data(), other.samples.size());
   inputs.append(other.inputs.data(), other.inputs.size());
+  whole |= other.whole;
   if (padded) {
     if (other.attention.empty()) attention.fill(other.ids.size(), 1);
     else attention.append(other.attention.data(), other.attention.size());
@@ -49,6 +50,7 @@ Rows Rows::slice(std::size_t begin, std::size_t end, std::size_t row) const {
   made.splits.push_back(static_cast<std::int64_t>(n));
   made.samples.push_back(samples[row]);
   made.inputs.push_back(inputs[row]);
+  made.whole = whole;
   return made;
 }
 
@@ -105,7 +107,7 @@ Rows pad(const Rows& rows, std::size_t length, const Padding& padding, bool name
       if (!rows.offsets.empty() || rows.ids.empty()) out.offsets.fill(missing, Span{0, 0});
       if (!rows.words.empty() || rows.ids.empty()) out.words.fill(missing, -1);
       out.special.fill(missing, 1);
-      out.sequence.fill(missing, -1);
+      out.sequence.fill(missing, rows.whole && rows.inputs[r] == 1 ? 0 : -1);
       out.attention.fill(missing, 0);
     };
     if (padding.direction == Side::left) fill();
@@ -125,6 +127,7 @@ Rows pad(const Rows& rows, std::size_t length, const Padding& padding, bool name
   }
   out.samples = rows.samples;
   out.inputs = rows.inputs;
+  out.whole = rows.whole;
   return out;
 }
 

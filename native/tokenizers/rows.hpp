@@ -129,6 +129,7 @@ struct Rows {
   Buffer<std::int32_t> samples;   // input that each row came from; further rows of one input are its overflow
   Buffer<std::int8_t> inputs;     // sequences that each row's input had: 1, or 2 for a pair
   std::vector<OwnText> texts;     // ordered by position
+  bool whole = false;             // no post-processor: a row of one sequence is it from end to end, padding included
 
   Rows() { splits.push_back(0); }
   std::size_t size() const { return splits.size() - 1; }

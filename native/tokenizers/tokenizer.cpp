@@ -430,6 +430,13 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
   }
   if (windows1.empty()) windows1.emplace_back(0, n1);
   if (windows2.empty()) windows2.emplace_back(0, n2);
+  // Each rest of the one sequence meets each rest of the other.
+  constexpr std::size_t kMostTokens = std::size_t{1} << 28;
+  if (truncation && windows1.size() * windows2.size() > kMostTokens / (truncation->max_length + 1)) {
+    throw Error("cut to " + std::to_string(truncation->max_length) + " tokens this pair would make " +
+                std::to_string(windows1.size() * windows2.size()) + " rows; raise max_length or lower the stride");
+  }
+  out.whole = !components_.post;
   const auto& parts = components_.post ? (second ? components_.post->pair : components_.post->single)
                       : second         ? kBarePair
                                        : kBare;

@@ -119,6 +119,7 @@ class Trie {
     }
   }
   std::uint32_t value(std::uint32_t node) const { return values_[node]; }
+  std::size_t size() const { return values_.size(); }  // nodes
   bool empty() const { return values_.size() == 1 && values_[0] == kNone; }
 
  private:

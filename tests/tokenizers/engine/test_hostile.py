@@ -162,6 +162,35 @@ def test_long_words_take_linear_time(name):
     assert time.process_time() - start < 20
 
 
+def test_added_tokens_that_nearly_match_everywhere_take_linear_time():
+    from enfold.tokenizers import AddedToken
+
+    tokenizer = Tokenizer.from_str(build("gpt2"))
+    # Each place of the text begins one of them, and 30,000 bytes later it turns out that it doesn't.
+    tokenizer.add_tokens([AddedToken("a" * 30_000 + end, normalized=False) for end in "bcd"])
+    start = time.process_time()
+    assert "a" * 30_000 + "c" in tokenizer.encode("a" * 150_000 + "c" + "a" * 150_000).tokens
+    assert time.process_time() - start < 10  # the quadratic way takes 9 billion steps
+
+
+def test_thousands_of_added_tokens():
+    tokenizer = Tokenizer.from_str(build("gpt2"))
+    names = [f"<|{'x' * (i % 50)}{i}|>" for i in range(5000)]
+    assert tokenizer.add_tokens(names) == 5000
+    assert tokenizer.encode("".join(names)).tokens == names
+    start = time.process_time()
+    tokenizer.encode("<|" + "x" * 49 + "<|" * 50_000)
+    assert time.process_time() - start < 10
+
+
+def test_overflow_of_a_pair_that_would_fill_the_memory_is_an_error():
+    tokenizer = Tokenizer.from_str(build("gpt2"))
+    tokenizer.enable_truncation(4)
+    with pytest.raises(TokenizerError, match="rows"):
+        tokenizer.encode("! " * 40_000, "? " * 40_000)
+    assert len(tokenizer.encode("! " * 10, "? " * 10).overflowing) == 99
+
+
 def test_space_taken_twice_stays_bounded():
     from enfold.tokenizers import AddedToken
 
