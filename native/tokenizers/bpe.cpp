@@ -10,6 +10,7 @@
 namespace enfold::tok {
 
 std::string dump_vocabulary(const Vocabulary& vocab);
+void read_vocabulary(json::Value tokens, Vocabulary& vocab);
 
 namespace {
 
@@ -34,10 +35,7 @@ Bpe::Bpe(json::Value spec)
   if (prefix_ && prefix_->empty()) prefix_.reset();
   if (suffix_ && suffix_->empty()) suffix_.reset();
   const auto tokens = spec.need("vocab", "model");
-  vocab.reserve(tokens.size(), tokens.size() * 8);
-  tokens.each_member("model.vocab", [&](std::string_view token, json::Value id) {
-    vocab.add(token, id.integer("an id in model.vocab"));
-  });
+  read_vocabulary(tokens, vocab);
   read_merges(spec.need("merges", "model"));
   if (unk_token_) {
     if (const Id id = vocab.find(*unk_token_); id != kNoId) unk_ = id;
@@ -78,6 +76,7 @@ void Bpe::read_merges(json::Value merges) {
       at += size;
     }
     vocab.find_all(tokens.data(), tokens.size(), ids.data());
+    for (std::size_t k = 0; k < tokens.size(); k += 3) prefetch(ids[k], ids[k + 1]);
     for (std::size_t k = 0; k < tokens.size(); k += 3, ++resolved) {
       for (std::size_t part = 0; part < 3; ++part) {
         if (ids[k + part] != kNoId) continue;

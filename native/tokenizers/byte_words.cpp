@@ -27,6 +27,10 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
   model.vocab.each([&](std::string_view token, Id id) {
     if (byte_level::bytes_of(token, bytes)) made->read_token(bytes, id);
   });
+  for (std::size_t k = 0; k < made->waiting_.size(); ++k) {
+    const Entry& waiting = made->waiting_[(made->waiting_at_ + k) % made->waiting_.size()];
+    if (waiting.high) *made->entry(waiting.low, waiting.high) = waiting;
+  }
   made->read_characters();
   return made;
 }
@@ -40,8 +44,12 @@ void ByteWords::read_token(std::string_view bytes, Id id) {
   if (!whole_.empty() && bytes.size() <= kInline) {
     std::uint64_t key[2];
     detail::load_key(bytes.data(), bytes.size(), bytes.data() + bytes.size(), 0, key);
-    *entry(key[0], static_cast<std::uint32_t>(key[1] | bytes.size() << 24)) = {
-        key[0], static_cast<std::uint32_t>(key[1] | bytes.size() << 24), id};
+    const Entry made{key[0], static_cast<std::uint32_t>(key[1] | bytes.size() << 24), id};
+    prefetch(&whole_[place_of(made.low, made.high)]);
+    // It is written when its memory has come.
+    Entry& waiting = waiting_[waiting_at_++ % waiting_.size()];
+    if (waiting.high) *entry(waiting.low, waiting.high) = waiting;
+    waiting = made;
   }
   if (bytes.size() < 2) return;
   if (bytes.size() == 2) {

@@ -100,7 +100,8 @@ class ByteWords {
   std::vector<Id> characters_;
   std::vector<std::uint32_t> first_use_;  // the lowest rank that makes a longer token with the character in it
   std::vector<Entry> whole_;
-  std::size_t whole_mask_ = 0;
+  std::size_t whole_mask_ = 0, waiting_at_ = 0;
+  std::array<Entry, 32> waiting_{};    // on their way into the table
   std::vector<std::uint8_t> longest_;  // bytes of the longest token, by its first three bytes (hashed), 255 for more
 };
 

@@ -1,8 +1,13 @@
 #include "json.hpp"
 
+#include <bit>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "errors.hpp"
 #include "unicode.hpp"
@@ -54,10 +59,28 @@ struct Document::Parser {
     return value;
   }
 
+  // Goes on to the next byte of a string that is not plain text.
+  void skip_plain() {
+#if defined(__SSE2__)
+    for (; end - at >= 16; at += 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+      const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+      const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+      const __m128i escape = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+      const int mask = _mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, escape)));
+      if (mask) {
+        at += std::countr_zero(static_cast<unsigned>(mask));
+        return;
+      }
+    }
+#endif
+    while (at < end && *at != '"' && *at != '\\' && static_cast<unsigned char>(*at) >= 0x20) ++at;
+  }
+
   void string() {
     ++at;
     const char* start = at;
-    while (at < end && *at != '"' && *at != '\\' && static_cast<unsigned char>(*at) >= 0x20) ++at;
+    skip_plain();
     if (at < end && *at == '"') {
       const std::size_t i = push(Kind::string);
       node(i).text = start;

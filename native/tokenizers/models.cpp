@@ -1,5 +1,8 @@
 #include "models.hpp"
 
+#include <array>
+#include <utility>
+
 #include "unicode.hpp"
 #include "unigram.hpp"
 
@@ -29,16 +32,16 @@ std::unique_ptr<Model> read_model(json::Value spec) {
   throw Error("unknown tokenizer model '" + type + "': expected BPE, WordPiece, WordLevel or Unigram");
 }
 
-namespace {
-
 void read_vocabulary(json::Value tokens, Vocabulary& vocab) {
   vocab.reserve(tokens.size(), tokens.size() * 8);
+  std::array<std::pair<std::string_view, std::int64_t>, 256> block;
+  std::size_t n = 0;
   tokens.each_member("model.vocab", [&](std::string_view token, json::Value id) {
-    vocab.add(token, id.integer("an id in model.vocab"));
+    block[n++] = {token, id.integer("an id in model.vocab")};
+    if (n == block.size()) vocab.add_all(block.data(), std::exchange(n, 0));
   });
+  vocab.add_all(block.data(), n);
 }
-
-}  // namespace
 
 WordPiece::WordPiece(json::Value spec)
     : unk_token_(spec.text("unk_token", "model")), prefix_(spec.text("continuing_subword_prefix", "model")) {

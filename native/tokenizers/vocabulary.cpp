@@ -13,18 +13,22 @@ void Vocabulary::reserve(std::size_t tokens, std::size_t bytes) {
 }
 
 void Vocabulary::grow(std::size_t slots) {
-  slots_.assign(slots, Slot{0, kEmpty});
+  slots_.assign(slots, Slot{0, 0, kEmpty});
   mask_ = slots - 1;
   for (std::uint32_t e = 0; e < entries_.size(); ++e) {
     const auto token = text(entries_[e]);
     const std::uint64_t h = hash_bytes(token.data(), token.size());
     std::size_t i = h & mask_;
     while (slots_[i].entry != kEmpty) i = (i + 1) & mask_;
-    slots_[i] = {static_cast<std::uint32_t>(h >> 32), e};
+    slots_[i] = {head_of(token), mark_of(token, h), e};
   }
 }
 
 void Vocabulary::add(std::string_view token, std::int64_t id) {
+  add(token, id, hash_bytes(token.data(), token.size()));
+}
+
+void Vocabulary::add(std::string_view token, std::int64_t id, std::uint64_t hash) {
   // Ids index flat tables, so one absurd id must not ask for gigabytes.
   const auto limit = static_cast<std::int64_t>(std::max<std::size_t>(std::size_t{1} << 22, 16 * slots_.size()));
   if (id < 0 || id >= limit) {
@@ -33,20 +37,16 @@ void Vocabulary::add(std::string_view token, std::int64_t id) {
   }
   if ((entries_.size() + 1) * 2 > slots_.size()) grow(std::max<std::size_t>(64, slots_.size() * 2));
   if (static_cast<std::size_t>(id) >= by_id_.size()) by_id_.resize(static_cast<std::size_t>(id) + 1, kEmpty);
-  const std::uint64_t h = hash_bytes(token.data(), token.size());
-  const auto tag = static_cast<std::uint32_t>(h >> 32);
-  std::size_t i = h & mask_;
-  for (; slots_[i].entry != kEmpty; i = (i + 1) & mask_) {
+  const std::size_t i = slot_of(token, hash);
+  if (slots_[i].entry != kEmpty) {
     Entry& entry = entries_[slots_[i].entry];
-    if (slots_[i].tag == tag && text(entry) == token) {
-      by_id_[static_cast<std::size_t>(entry.id)] = kEmpty;
-      entry.id = static_cast<Id>(id);
-      by_id_[static_cast<std::size_t>(id)] = slots_[i].entry;
-      return;
-    }
+    by_id_[static_cast<std::size_t>(entry.id)] = kEmpty;
+    entry.id = static_cast<Id>(id);
+    by_id_[static_cast<std::size_t>(id)] = slots_[i].entry;
+    return;
   }
   const auto e = static_cast<std::uint32_t>(entries_.size());
-  slots_[i] = {tag, e};
+  slots_[i] = {head_of(token), mark_of(token, hash), e};
   entries_.push_back(
       {static_cast<std::uint32_t>(arena_.size()), static_cast<std::uint32_t>(token.size()), static_cast<Id>(id)});
   arena_.append(token);
@@ -63,31 +63,43 @@ void Vocabulary::add_again(std::string_view token, std::int64_t id) {
   ++again_;
 }
 
-void Vocabulary::find_all(const std::string_view* tokens, std::size_t n, Id* out) const {
-  constexpr std::size_t kBlock = 32;
-  const auto fetch = [](const void* p) {
-#if defined(__GNUC__)
-    __builtin_prefetch(p);
-#else
-    (void)p;
-#endif
-  };
+namespace {
+constexpr std::size_t kBlock = 32;  // look-ups whose memory is asked for at once
+}
+
+void Vocabulary::add_all(const std::pair<std::string_view, std::int64_t>* tokens, std::size_t n) {
   std::uint64_t hashes[kBlock];
-  std::uint32_t found[kBlock];
+  for (std::size_t start = 0; start < n; start += kBlock) {
+    const std::size_t m = std::min(kBlock, n - start);
+    for (std::size_t k = 0; k < m; ++k) {
+      hashes[k] = hash_bytes(tokens[start + k].first.data(), tokens[start + k].first.size());
+      if (!slots_.empty()) prefetch(&slots_[hashes[k] & mask_]);
+    }
+    for (std::size_t k = 0; k < m; ++k) add(tokens[start + k].first, tokens[start + k].second, hashes[k]);
+  }
+}
+
+void Vocabulary::find_all(const std::string_view* tokens, std::size_t n, Id* out) const {
+  if (slots_.empty()) {
+    std::fill(out, out + n, kNoId);
+    return;
+  }
+  std::uint64_t hashes[kBlock];
+  std::size_t places[kBlock];
   for (std::size_t start = 0; start < n; start += kBlock) {
     const std::size_t m = std::min(kBlock, n - start);
     for (std::size_t k = 0; k < m; ++k) {
       hashes[k] = hash_bytes(tokens[start + k].data(), tokens[start + k].size());
-      if (!slots_.empty()) fetch(&slots_[hashes[k] & mask_]);
+      prefetch(&slots_[hashes[k] & mask_]);
     }
     for (std::size_t k = 0; k < m; ++k) {
-      found[k] = slots_.empty() ? kEmpty : slots_[hashes[k] & mask_].entry;
-      if (found[k] != kEmpty) fetch(&entries_[found[k]]);
+      places[k] = slot_of(tokens[start + k], hashes[k]);
+      if (const std::uint32_t entry = slots_[places[k]].entry; entry != kEmpty) prefetch(&entries_[entry]);
     }
     for (std::size_t k = 0; k < m; ++k) {
-      if (found[k] != kEmpty) fetch(arena_.data() + entries_[found[k]].at);
+      const std::uint32_t entry = slots_[places[k]].entry;
+      out[start + k] = entry == kEmpty ? kNoId : entries_[entry].id;
     }
-    for (std::size_t k = 0; k < m; ++k) out[start + k] = find(tokens[start + k]);
   }
 }
 

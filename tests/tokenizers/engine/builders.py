@@ -17,6 +17,13 @@ O200K = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
     r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+TEKKEN = O200K.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace(r"\p{N}{1,3}", r"\p{N}")
+QWEN35 = QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]")
+DEEPSEEK = (
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"""
+    " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+)
+BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
 CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -39,13 +46,9 @@ def byte_level(pre_tokenizer, normalizer=None, vocab_size: int = 2000, **model) 
     return tokenizer
 
 
-def split_then_bytes(pattern: str):
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+def split_then_bytes(*patterns: str):
+    splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
+    return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def bert(lowercase: bool = True) -> Tokenizer:
@@ -118,6 +121,24 @@ def smollm() -> Tokenizer:
 
 def o200k() -> Tokenizer:
     return byte_level(split_then_bytes(O200K), vocab_size=1000)
+
+
+def tekken() -> Tokenizer:
+    return byte_level(split_then_bytes(TEKKEN), vocab_size=1000, ignore_merges=True)
+
+
+def deepseek() -> Tokenizer:
+    return byte_level(split_then_bytes(r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK), vocab_size=1000)
+
+
+def starcoder_with_punctuation() -> Tokenizer:
+    steps = [
+        pre_tokenizers.Punctuation("contiguous"),
+        pre_tokenizers.Digits(individual_digits=False),
+        pre_tokenizers.WhitespaceSplit(),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ]
+    return byte_level(pre_tokenizers.Sequence(steps), vocab_size=1000)
 
 
 def clip() -> Tokenizer:
@@ -206,13 +227,24 @@ BUILDERS = {
     "qwen2": qwen2,
     "smollm": smollm,
     "o200k": o200k,
+    "tekken": tekken,
+    "qwen35": lambda: byte_level(split_then_bytes(QWEN35), normalizers.NFC(), vocab_size=1000),
+    "deepseek": deepseek,
+    "bloom": lambda: byte_level(split_then_bytes(BLOOM), vocab_size=1000),
+    "punctuation": starcoder_with_punctuation,
     "clip": clip,
     "llama2": llama2,
     "llama2-metaspace": lambda: llama2(pre_tokenizers.Metaspace(prepend_scheme="first", split=False), fuse_unk=False),
     "unknown": lambda: unknowns(False, False),
     "unknown-fused-bytes": lambda: unknowns(True, True),
 }
-PLANNED = {"bert", "bert-cased", "gpt2", "roberta", "llama3", "qwen2", "smollm", "o200k"}
+PLANNED = {"bert", "bert-cased", "gpt2", "roberta", "llama3", "qwen2", "smollm", "o200k"} | {
+    "tekken",
+    "qwen35",
+    "deepseek",
+    "bloom",
+    "punctuation",
+}
 
 
 @functools.cache
