@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,18 @@ def checked_merges(merges: Any, source: Any) -> list[tuple[str, str]]:
     """Merges as they stand in a tokenizer.json: `["a b", …]` or `[["a", "b"], …]`."""
     if not isinstance(merges, list):
         raise TokenizerError(f"{source}: merges must be a list, found {type(merges).__name__}.")
-    pairs = []
+    # Whole passes in C: a vocabulary can have half a million merges.
+    pairs = [merge.split(" ") for merge in merges] if set(map(type, merges)) == {str} else merges
+    shapes = set(map(type, pairs)) <= {list, tuple} and set(map(len, pairs)) <= {2}
+    if not shapes or not set(map(type, chain.from_iterable(pairs))) <= {str}:
+        raise TokenizerError(f"{source}: a merge must be a pair of symbols, found {_no_pair(merges)!r:.80}.")
+    return pairs
+
+
+def _no_pair(merges: list[Any]) -> Any:
+    """The first that is no pair of strings."""
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-            raise TokenizerError(f"{source}: a merge must be a pair of symbols, found {merge!r:.80}.")
-        pairs.append((pair[0], pair[1]))
-    return pairs
+        if not isinstance(pair, (list, tuple)) or list(map(type, pair)) != [str, str]:
+            return merge
+    return "both forms of pairs at once"
