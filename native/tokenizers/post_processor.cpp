@@ -22,11 +22,12 @@ Part sequence(int which, std::int32_t type) { return {which, type, {}}; }
 PostProcessor::Special read_named(json::Value value, const char* what) {
   PostProcessor::Special made;
   if (!value.is(json::Kind::array) || value.size() != 2) throw Error(std::string(what) + " should be [token, id]");
+  bool first = true;
   value.each_item(what, [&](json::Value item) {
-    if (item.is(json::Kind::string)) made.tokens.emplace_back(item.string(what));
+    if (first) made.tokens.emplace_back(item.string(what));
     else made.ids.push_back(read_id(item, what));
+    first = false;
   });
-  if (made.tokens.size() != 1 || made.ids.size() != 1) throw Error(std::string(what) + " should be [token, id]");
   return made;
 }
 
