@@ -102,7 +102,7 @@ def _expected(family: Family | None) -> str:
         return f", {', '.join([*_ANY_CLASS, *_NO_CLASS])} or a .tiktoken file (a bare vocabulary in {VOCAB_TXT} or "
         f"{VOCAB_JSON} needs the class of its family, which AutoTokenizer chooses)"
     named = {"WordPiece": VOCAB_TXT, "BPE": f"{VOCAB_JSON} with {MERGES}"}.get(family.model, family.file)
-    return f" or {named}" if named else ""
+    return f" or {named}" if named and named != TOKENIZER else ""
 
 
 def _from_file(path: Path, family: Family | None, options: Mapping[str, Any]) -> Bare:
