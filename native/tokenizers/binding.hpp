@@ -70,6 +70,7 @@ void bind_added_token(nb::module_& m);
 void bind_components(nb::module_& m);
 void bind_tokenizer(nb::module_& m);
 void bind_formats(nb::module_& m);
+void bind_training(nb::module_& m);
 
 // A list of Python ints; the numbers of a row are small and mostly cached.
 template <typename T>

@@ -12,14 +12,6 @@ namespace {
 constexpr std::size_t kThreadBytes = 200'000;  // less text than this is encoded faster than threads start
 constexpr std::size_t kChunkBytes = 32'768;
 
-bool threads_allowed() {
-  const char* setting = std::getenv("TOKENIZERS_PARALLELISM");
-  if (!setting) return true;
-  const std::string_view value = setting;
-  return !(value == "false" || value == "0" || value == "off" || value == "no" || value == "n" || value == "f" ||
-           value.empty());
-}
-
 template <typename Unit>
 std::string_view transcode(const Unit* units, std::size_t n, std::string& buffer) {
   const std::size_t start = buffer.size();
@@ -39,6 +31,14 @@ std::string_view transcode(const Unit* units, std::size_t n, std::string& buffer
 }
 
 }  // namespace
+
+bool threads_allowed() {
+  const char* setting = std::getenv("TOKENIZERS_PARALLELISM");
+  if (!setting) return true;
+  const std::string_view value = setting;
+  return !(value == "false" || value == "0" || value == "off" || value == "no" || value == "n" || value == "f" ||
+           value.empty());
+}
 
 TextRef TextRef::of(PyObject* object) {
   TextRef made;

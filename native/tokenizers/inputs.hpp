@@ -6,6 +6,9 @@
 
 namespace enfold::tok {
 
+// Whether TOKENIZERS_PARALLELISM allows more threads than one.
+bool threads_allowed();
+
 // The inputs of one call, read from Python objects; holds references, so that the texts outlive the call even if the
 // caller's list is changed by another thread meanwhile.
 class Inputs {

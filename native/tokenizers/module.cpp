@@ -29,4 +29,5 @@ NB_MODULE(_engine, m) {
   bind_components(m);
   bind_tokenizer(m);
   bind_formats(m);
+  bind_training(m);
 }

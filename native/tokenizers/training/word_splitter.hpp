@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../normalizers.hpp"
+#include "../pre_tokenizers.hpp"
+#include "word_counts.hpp"
+
+namespace enfold::tok {
+
+// Cuts text into the words that a model learns from: what the tokenizer's normalizer and pre-tokenizer make of it.
+//
+// Most words are seen again and again, so the work is done in two steps. `cut` counts raw pieces: stretches of the text
+// whose words don't depend on what stands around them, found by a quick scan. `finish` turns each distinct piece into
+// its words, once, by running the components. Where nothing is known of the components, a text's words are counted
+// right away.
+class WordSplitter {
+ public:
+  // A specification is the component's JSON; it is empty for Python code.
+  WordSplitter(std::shared_ptr<const Normalizer> normalizer, std::shared_ptr<const PreTokenizer> pre_tokenizer,
+               const std::string& normalizer_spec, const std::string& pre_tokenizer_spec);
+
+  // Whether the components are Python code and need its lock.
+  bool needs_python() const { return needs_python_; }
+  // Counts the pieces of a text (valid UTF-8).
+  void cut(std::string_view text, WordCounts& pieces) const;
+  // Whether the pieces are the words already.
+  bool cuts_words() const { return way_ == Way::words; }
+  // Counts the words of pieces [begin, end).
+  void finish(const WordCounts& pieces, std::size_t begin, std::size_t end, WordCounts& words) const;
+
+ private:
+  enum class Way {
+    words,         // no shortcut
+    scan,          // byte-level: the pieces of the pattern
+    spaces,        // white space separates words and vanishes
+    before_space,  // a space begins a new word
+  };
+  void choose(json::Value normalizer, json::Value pre_tokenizer);
+  bool scans(json::Value pre_tokenizer);
+  bool is_local(json::Value normalizer, bool& careful) const;
+  std::string normalized(std::string_view text) const;
+  void run(std::string_view text, bool normalize, std::uint64_t count, WordCounts& words) const;
+  void cut_spaces(std::string_view text, WordCounts& pieces) const;
+  void cut_before_space(std::string_view text, WordCounts& pieces) const;
+  bool may_cut(std::string_view text, std::size_t begin, std::size_t end) const;
+
+  std::shared_ptr<const Normalizer> normalizer_;
+  std::shared_ptr<const PreTokenizer> pre_tokenizer_;
+  Way way_ = Way::words;
+  Style style_ = Style::gpt2;
+  bool add_prefix_space_ = false, digits_first_ = false;
+  std::optional<unicode::Form> form_;
+  bool normalize_first_ = false;  // the whole text, before it is cut
+  bool careful_ = false;          // cut only between characters that surely don't form a cluster with a space
+  bool needs_python_ = false;
+};
+
+}  // namespace enfold::tok
