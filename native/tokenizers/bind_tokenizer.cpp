@@ -136,6 +136,19 @@ void bind_tokenizer(nb::module_& m) {
       .def("__copy__", [](const T& t) { return t; })
       .def(
           "__deepcopy__", [](const T& t, nb::handle) { return t; }, "memo"_a)
+      .def(
+          "train",
+          [](nb::handle self, nb::handle files, nb::handle trainer) {
+            nb::module_::import_("enfold.tokenizers.trainers").attr("train")(self, files, trainer);
+          },
+          "files"_a, "trainer"_a = nb::none())
+      .def(
+          "train_from_iterator",
+          [](nb::handle self, nb::handle iterator, nb::handle trainer, std::optional<std::size_t> length) {
+            nb::module_::import_("enfold.tokenizers.trainers")
+                .attr("train_from_iterator")(self, iterator, trainer, length);
+          },
+          "iterator"_a, "trainer"_a = nb::none(), "length"_a = nb::none())
       .def("encode", &T::encode, "sequence"_a, "pair"_a = nb::none(), "is_pretokenized"_a = false,
            "add_special_tokens"_a = true)
       .def("encode_batch", &T::encode_batch, "input"_a, "is_pretokenized"_a = false, "add_special_tokens"_a = true)

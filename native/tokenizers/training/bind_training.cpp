@@ -4,7 +4,7 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
-#include "../binding.hpp"
+#include "../tokenizer_object.hpp"
 #include "bpe_training.hpp"
 #include "unigram_training.hpp"
 #include "word_counter.hpp"
@@ -28,6 +28,14 @@ void bind_words(nb::module_& m) {
       .def(
           "add", [](WordCounts& w, std::string_view word, std::uint64_t count) { w.add(word, count); }, "word"_a,
           "count"_a = 1)
+      .def(
+          "most_common",
+          [](const WordCounts& w, std::size_t limit, std::uint64_t min_count) {
+            nb::list out;
+            for (const std::size_t i : w.most_common(limit, min_count)) out.append(text_of(w.word(i)));
+            return out;
+          },
+          "limit"_a, "min_count"_a = 0)
       .def("items", [](const WordCounts& w) {
         nb::list out;
         for (std::size_t i = 0; i < w.size(); ++i) out.append(nb::make_tuple(text_of(w.word(i)), w.count(i)));
@@ -37,15 +45,13 @@ void bind_words(nb::module_& m) {
 
 void bind_counter(nb::module_& m) {
   using T = WordCounter;
-  nb::class_<T>(m, "WordCounter", "Counts the words of texts under a normalizer and a pre-tokenizer.")
+  nb::class_<T>(m, "WordCounter", "Counts the words that a tokenizer cuts texts into.")
       .def(
           "__init__",
-          [](T* self, const std::string& normalizer, const std::string& pre_tokenizer) {
-            const json::Document before(normalizer), after(pre_tokenizer);
-            new (self) T(WordSplitter(read_normalizer(before.root()), read_pre_tokenizer(after.root()), normalizer,
-                                      pre_tokenizer));
+          [](T* self, const Tokenizer& tokenizer) {
+            new (self) T(WordSplitter(tokenizer.core()));
           },
-          "normalizer"_a, "pre_tokenizer"_a)
+          "tokenizer"_a)
       .def("pull", &T::pull, "iterator"_a)
       .def(
           "feed",

@@ -123,7 +123,7 @@ void WordCounter::submit(std::unique_ptr<Batch> batch) {
 }
 
 void WordCounter::work() {
-  WordCounts counts;
+  Counted counts;
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [&] { return closing_ || !waiting_.empty(); });
@@ -158,12 +158,12 @@ void WordCounter::fail() {
   if (!failure_) failure_ = std::current_exception();
 }
 
-void WordCounter::collect(WordCounts& counts) {
+void WordCounter::collect(Counted& counts) {
   const std::lock_guard lock(collecting_);
   all_.absorb(counts);
 }
 
-void WordCounter::process(const Batch& batch, WordCounts& counts) {
+void WordCounter::process(const Batch& batch, Counted& counts) {
   std::string buffer;
   for (const TextRef& text : batch.texts) {
     buffer.clear();
@@ -194,20 +194,19 @@ WordCounts WordCounter::finish() {
   threads_.clear();
   if (failure_) std::rethrow_exception(failure_);
   all_.absorb(own_);
-  if (splitter_.cuts_words()) return std::move(all_);
   WordCounts pieces;
-  std::swap(pieces, all_);
+  std::swap(pieces, all_.pieces);
   const std::size_t share = std::max<std::size_t>(1, pieces.size() / (8 * workers) + 1);
   std::atomic<std::size_t> next{0};
   in_threads(workers, [&](std::size_t) {
-    WordCounts mine;
+    Counted mine;
     for (std::size_t at; (at = next.fetch_add(share)) < pieces.size();) {
-      splitter_.finish(pieces, at, std::min(at + share, pieces.size()), mine);
+      splitter_.finish(pieces, at, std::min(at + share, pieces.size()), mine.words);
       if (mine.size() > kOwnWords) collect(mine);
     }
     collect(mine);
   });
-  return std::move(all_);
+  return std::move(all_.words);
 }
 
 }  // namespace enfold::tok

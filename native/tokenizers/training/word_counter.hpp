@@ -43,9 +43,9 @@ class WordCounter {
   void submit(std::unique_ptr<Batch> batch);
   void add_text(Batch& batch, nb::handle text);
   void work();
-  void process(const Batch& batch, WordCounts& counts);
+  void process(const Batch& batch, Counted& counts);
   void fail();
-  void collect(WordCounts& counts);
+  void collect(Counted& counts);
 
   WordSplitter splitter_;
   std::vector<std::thread> threads_;
@@ -57,8 +57,8 @@ class WordCounter {
   std::exception_ptr failure_;
 
   std::mutex collecting_;
-  WordCounts all_;
-  WordCounts own_;  // of the thread that calls
+  Counted all_;
+  Counted own_;  // of the thread that calls
   std::string torn_;  // the last line of a file so far
   nb::object inner_;  // an iterable of texts that isn't exhausted
 };

@@ -36,4 +36,18 @@ void WordCounts::sort() {
   fill();
 }
 
+std::vector<std::size_t> WordCounts::most_common(std::size_t limit, std::uint64_t min_count) const {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (count(i) >= min_count) found.push_back(i);
+  }
+  limit = std::min(limit, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(limit), found.end(),
+                    [&](std::size_t a, std::size_t b) {
+                      return count(a) != count(b) ? count(a) > count(b) : word(a) < word(b);
+                    });
+  found.resize(limit);
+  return found;
+}
+
 }  // namespace enfold::tok

@@ -35,6 +35,8 @@ class WordCounts {
   // Adds all words of the other one and empties it; what it holds of memory stays with it.
   void absorb(WordCounts& other);
   void sort();
+  // The most frequent words, at least so frequent, equals by their bytes.
+  std::vector<std::size_t> most_common(std::size_t limit, std::uint64_t min_count) const;
 
   std::size_t size() const { return entries_.size(); }
   std::size_t bytes() const { return arena_.size(); }  // of all words together

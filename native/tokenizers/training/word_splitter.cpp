@@ -44,13 +44,14 @@ std::optional<unicode::Form> form_of(std::string_view type) {
 
 }  // namespace
 
-WordSplitter::WordSplitter(std::shared_ptr<const Normalizer> normalizer,
-                           std::shared_ptr<const PreTokenizer> pre_tokenizer, const std::string& normalizer_spec,
-                           const std::string& pre_tokenizer_spec)
-    : normalizer_(std::move(normalizer)), pre_tokenizer_(std::move(pre_tokenizer)) {
-  needs_python_ = (normalizer_ && normalizer_spec.empty()) || (pre_tokenizer_ && pre_tokenizer_spec.empty());
+WordSplitter::WordSplitter(std::shared_ptr<const Core> core) : core_(std::move(core)) {
+  const Core::Components& parts = core_->components();
+  normalizer_ = parts.normalizer.get();
+  pre_tokenizer_ = parts.pre_tokenizer.get();
+  has_added_ = core_->added().any(false) || core_->added().any(true);
+  needs_python_ = (normalizer_ && parts.normalizer_spec.empty()) || (pre_tokenizer_ && parts.pre_tokenizer_spec.empty());
   if (needs_python_ || !pre_tokenizer_) return;
-  const json::Document before(normalizer_ ? normalizer_spec : "null"), after(pre_tokenizer_spec);
+  const json::Document before(normalizer_ ? parts.normalizer_spec : "null"), after(parts.pre_tokenizer_spec);
   choose(before.root(), after.root());
 }
 
@@ -66,9 +67,10 @@ void WordSplitter::choose(json::Value normalizer, json::Value pre_tokenizer) {
     way_ = Way::spaces;
   } else if (pre_tokenizer.text("type", "pre_tokenizer") == "Metaspace" &&
              pre_tokenizer.flag("split", true, "pre_tokenizer.split")) {
-    // The scheme "first" asks whether a piece starts where the input does, which a normalizer may change.
+    // The scheme "first" asks whether a piece starts where the input does. A normalizer may change that, and what
+    // stands behind an added token doesn't.
     const json::Value scheme = pre_tokenizer["prepend_scheme"];
-    if (!normalizer.is_null() && scheme.is(json::Kind::string) && scheme.string("prepend_scheme") == "first") return;
+    if ((has_added_ || !normalizer.is_null()) && scheme.is(json::Kind::string) && scheme.string("prepend_scheme") == "first") return;
     way_ = Way::before_space;
   } else {
     return;
@@ -139,20 +141,40 @@ std::string WordSplitter::normalized(std::string_view text) const {
   return std::move(aligned.text);
 }
 
-void WordSplitter::run(std::string_view text, bool normalize, std::uint64_t count, WordCounts& words) const {
-  if (text.size() >= 0x3FFFFFFF) throw Error("a text is larger than 1 GiB; cut it before training");
+void WordSplitter::run(Aligned text, bool normalize, std::uint64_t count, WordCounts& words) const {
+  if (normalize && normalizer_) normalizer_->apply(text);
+  std::vector<Section> sections;
+  if (normalize && core_->added().any(true)) core_->added().split(text.text, true, core_->splits_special(), sections);
+  else sections.push_back({kNoId, 0, static_cast<std::uint32_t>(text.text.size())});
   std::vector<Aligned> pieces;
-  pieces.push_back(Aligned::from(text, 0));
-  if (normalize && normalizer_) normalizer_->apply(pieces[0]);
-  if (pre_tokenizer_) pre_tokenizer_->apply(pieces);
-  for (const Aligned& piece : pieces) {
-    if (!piece.text.empty()) words.add(piece.text, count);
+  for (const Section& section : sections) {
+    pieces.clear();
+    pieces.push_back(sections.size() == 1 ? std::move(text) : text.slice(section.begin, section.end));
+    if (pre_tokenizer_ && section.id == kNoId) pre_tokenizer_->apply(pieces);
+    for (const Aligned& piece : pieces) {
+      if (!piece.text.empty()) words.add(piece.text, count);
+    }
   }
 }
 
-void WordSplitter::cut(std::string_view text, WordCounts& pieces) const {
+void WordSplitter::cut(std::string_view text, Counted& counts) const {
+  if (text.size() >= 0x3FFFFFFF) throw Error("a text is larger than 1 GiB; cut it before training");
+  if (!has_added_) return cut_plain(text, counts);
+  const AddedTokens& added = core_->added();
+  std::vector<Section> sections;
+  added.split(text, false, core_->splits_special(), sections);
+  for (const Section& section : sections) {
+    const std::string_view part = text.substr(section.begin, section.end - section.begin);
+    if (section.id != kNoId) counts.words.add(part, 1);
+    else if (way_ == Way::words || added.any(true)) run(Aligned::from(part, section.begin), true, 1, counts.words);
+    else cut_plain(part, counts);
+  }
+}
+
+void WordSplitter::cut_plain(std::string_view text, Counted& counts) const {
   if (text.empty()) return;
-  if (way_ == Way::words) return run(text, true, 1, pieces);
+  if (way_ == Way::words) return run(Aligned::from(text, 0), true, 1, counts.words);
+  WordCounts& pieces = counts.pieces;
   std::string own;
   if (normalizer_ && (way_ == Way::scan ? !form_ || unicode::may_change(text, *form_) : normalize_first_)) {
     own = normalized(text);
@@ -240,7 +262,7 @@ void WordSplitter::finish(const WordCounts& pieces, std::size_t begin, std::size
       for (const char byte : piece) unicode::append(word, byte_level::kTable.character[static_cast<unsigned char>(byte)]);
       words.add(word, pieces.count(i));
     } else {
-      run(piece, !normalize_first_, pieces.count(i), words);
+      run(Aligned::from(piece, 0), !normalize_first_, pieces.count(i), words);
     }
   }
 }

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,18 +22,34 @@ def progress(
         shown: True or False forces it; None shows it on a terminal when the work lasts over a second, unless
             `ENFOLD_PROGRESS=0`.
     """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    return _drawn(items, lambda _: 1, total, label, shown)
+
+
+def advance(
+    steps: Iterable[int], *, total: int | None = None, label: str = "", shown: bool | None = None
+) -> Iterator[int]:
+    """Yield `steps`, each the number of units (bytes, texts, …) done since the one before, and draw a bar.
+
+    The other arguments are those of `progress`; `total` counts units.
+    """
+    return _drawn(steps, lambda step: step, total, label, shown)
+
+
+def _drawn(
+    items: Iterable[T], size: Callable[[T], int], total: int | None, label: str, shown: bool | None
+) -> Iterator[T]:
     if shown is None:
         shown = sys.stderr.isatty() and os.environ.get("ENFOLD_PROGRESS", "1") != "0"
     if not shown:
         yield from items
         return
-    if total is None and hasattr(items, "__len__"):
-        total = len(items)  # type: ignore[arg-type]
     started, bar, done = time.monotonic(), None, 0
     try:
         for item in items:
             yield item
-            done += 1
+            done += size(item)
             if bar is None and time.monotonic() - started > DELAY_SECONDS:
                 bar = _start_bar(label, total)
             if bar is not None:

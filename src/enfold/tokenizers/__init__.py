@@ -1,6 +1,6 @@
 """Text to token ids and back: the C++ engine with the API of the `tokenizers` package, and what stands on it."""
 
-from enfold.tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from enfold.tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from enfold.tokenizers._engine import AddedToken, DecodeStream, EncodedBatch, Encoding, Token, Tokenizer
 from enfold.tokenizers.patterns import Regex
 
@@ -17,4 +17,5 @@ __all__ = [
     "normalizers",
     "pre_tokenizers",
     "processors",
+    "trainers",
 ]

@@ -252,6 +252,10 @@ class Tokenizer:
             TypeError: an input is no str, or has lone surrogates.
             TokenizerError: the truncation leaves no room.
         """
+    def train(self, files: Sequence[str | PathLike[str]], trainer: Any = None) -> None:
+        """Trains the model on text files; see `enfold.tokenizers.trainers`."""
+    def train_from_iterator(self, iterator: Iterable[Any], trainer: Any = None, length: int | None = None) -> None:
+        """Trains the model on texts, or on lists of texts; see `enfold.tokenizers.trainers`."""
     encode_special_tokens: bool
     """Whether special tokens in a text are split like any other text."""
     def encode_ids(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
@@ -296,3 +300,81 @@ def sentencepiece_file(
     content: bytes,
 ) -> tuple[list[str], list[float], list[int], list[tuple[int, int | bytes]], list[tuple[int, int | bytes]]]: ...
 def prefixed_strings(buffer: Any, at: int, count: int) -> tuple[list[str], int]: ...
+
+class WordCounts:
+    """Distinct words and how often each of them occurs."""
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def add(self, word: str, count: int = 1) -> None: ...
+    def most_common(self, limit: int, min_count: int = 0) -> list[str]:
+        """Words by their counts, equals by their bytes."""
+    def items(self) -> list[tuple[str, int]]: ...
+
+class WordCounter:
+    """Counts the words that a tokenizer cuts texts into."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None: ...
+    def pull(self, iterator: Any) -> int:
+        """Takes about a megabyte of texts; returns how many, 0 at the end.
+
+        Raises:
+            TypeError: something else than a str.
+        """
+    def feed(self, block: bytes, file: str) -> None:
+        """Takes a block of a file, each line of which is a text."""
+    def end_file(self, file: str) -> None: ...
+    def finish(self) -> WordCounts:
+        """Waits until everything is counted; the counter is empty then.
+
+        Raises:
+            TokenizerError: a file is no UTF-8 text.
+        """
+
+class BpeTraining:
+    """Byte-pair encoding learnt from word counts, a few merges at a time."""
+
+    def __init__(
+        self,
+        words: WordCounts,
+        *,
+        vocab_size: int,
+        min_frequency: int,
+        special_tokens: Sequence[str],
+        limit_alphabet: int | None,
+        initial_alphabet: str,
+        continuing_subword_prefix: str | None,
+        end_of_word_suffix: str | None,
+        max_token_length: int | None,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def advance(self, merges: int) -> bool:
+        """Applies up to so many merges; False once there is nothing left to do."""
+    @property
+    def tokens(self) -> list[str]: ...
+    @property
+    def merges(self) -> list[tuple[str, str]]: ...
+
+class UnigramTraining:
+    """A unigram language model learnt from word counts, turn by turn. Sorts the words."""
+
+    def __init__(
+        self,
+        words: WordCounts,
+        *,
+        vocab_size: int,
+        n_sub_iterations: int,
+        shrinking_factor: float,
+        special_tokens: Sequence[str],
+        initial_alphabet: str,
+        unk_token: str | None,
+        max_piece_length: int,
+        seed_size: int,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def advance(self) -> bool:
+        """One turn; False once the vocabulary is small enough."""
+    @property
+    def tokens(self) -> list[tuple[str, float]]: ...
+    @property
+    def unk_id(self) -> int | None: ...

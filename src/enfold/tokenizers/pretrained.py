@@ -7,7 +7,7 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from enfold.base.errors import ArgumentError, NotBuiltError, TokenizerError
+from enfold.base.errors import ArgumentError, TokenizerError
 from enfold.base.logging import get_logger
 from enfold.tokenizers.bare import bare_vocabulary, kept_vocabulary
 from enfold.tokenizers.calls import Calls, refuse_unknown
@@ -24,6 +24,7 @@ from enfold.tokenizers.loading import (
     take_apart,
 )
 from enfold.tokenizers.padding import UNLIMITED, side
+from enfold.tokenizers.retraining import Retraining
 from enfold.tokenizers.saving import Saving
 from enfold.tokenizers.special_tokens import EXTRA, EXTRA_NAMES, NAMED, SpecialTokens
 
@@ -56,7 +57,7 @@ OPTIONS = frozenset(
 )
 
 
-class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
+class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
     """A tokenizer with everything around its engine.
 
     Usually made by `from_pretrained`. Directly, from one of:
@@ -473,10 +474,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving):
         document.sections["decoder"] = json.loads(self._decoder)
         document.model["max_input_chars_per_word"] = 100
         return document.build().decode([vocab[token] for token in tokens], skip_special_tokens=False)
-
-    def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> "PreTrainedTokenizerFast":
-        """Not built yet."""
-        raise NotBuiltError("train_new_from_iterator is not built yet: the trainers come with the full engine.")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_split_engine": None}
