@@ -9,18 +9,6 @@
 
 namespace enfold::tok {
 
-namespace {
-
-inline void prefetch(const void* at) {
-#if defined(__GNUC__)
-  __builtin_prefetch(at, 1);
-#else
-  (void)at;
-#endif
-}
-
-}  // namespace
-
 std::int64_t& PairCounts::operator[](std::uint64_t pair) {
   if (2 * (used_ + 1) > slots_.size()) grow();
   std::size_t i = place(pair);
