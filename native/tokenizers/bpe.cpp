@@ -165,6 +165,20 @@ void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {
   if (unknown) out.push_back(*unknown);
 }
 
+const std::array<Id, 256>* Bpe::byte_ids() const {
+  if (!byte_fallback_) return nullptr;
+  const auto is_byte = [&](Id id) { return std::find(bytes_->begin(), bytes_->end(), id) != bytes_->end(); };
+  if (is_byte(kNoId)) return nullptr;
+  const auto [lowest, highest] = std::minmax_element(bytes_->begin(), bytes_->end());
+  for (const Merge& merge : merges_) {
+    if (merge.rank == kNever) continue;
+    for (const Id id : {static_cast<Id>(merge.pair >> 32), static_cast<Id>(merge.pair & 0xFFFFFFFFu), merge.id}) {
+      if (id >= *lowest && id <= *highest && is_byte(id)) return nullptr;
+    }
+  }
+  return &*bytes_;
+}
+
 void Bpe::merge(std::vector<Symbol>& symbols) const {
   if (symbols.size() < 2) return;
   if (symbols.size() <= kShort && !is_random() && !vocab.has_shared_ids()) return merge_short(symbols);

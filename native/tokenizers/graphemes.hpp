@@ -33,10 +33,17 @@ struct ClusterClass {
 };
 ClusterClass cluster_class(char32_t c);
 
-// Whether the character may share a grapheme with a neighbour whatever that neighbour is.
+// Whether the character may share a grapheme with a neighbour of which this is not true.
 inline bool may_cluster(char32_t c) {
-  const Cluster k = cluster_class(c).cluster;
-  return k != Cluster::other && k != Cluster::pictographic && k != Cluster::control;
+  switch (cluster_class(c).cluster) {
+    case Cluster::other:
+    case Cluster::lf:
+    case Cluster::control:
+    case Cluster::pictographic:
+    case Cluster::lv:
+    case Cluster::lvt: return false;
+    default: return true;
+  }
 }
 
 // Where the grapheme that begins at `from` ends.

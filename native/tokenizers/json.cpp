@@ -1,9 +1,12 @@
 #include "json.hpp"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -17,6 +20,61 @@ namespace enfold::tok::json {
 namespace {
 constexpr int kMaxDepth = 128;
 constexpr const char* kNames[] = {"null", "a boolean", "an integer", "a number", "a string", "an array", "an object"};
+const std::array<double, 309>& powers_of_ten() {
+  static const auto powers = [] {
+    std::array<double, 309> made{};
+    for (std::size_t k = 0; k < made.size(); ++k) {
+      const std::string text = "1e" + std::to_string(k);
+      std::from_chars(text.data(), text.data() + text.size(), made[k]);
+    }
+    return made;
+  }();
+  return powers;
+}
+
+// The value of a well-formed number as the reference library reads it: as many digits as fit into 64 bits, then one
+// scaling by a power of ten. For long numbers that is not always the nearest double, and the last bit of a score may
+// decide between two ways to write a word. False if it is too large.
+bool read_real(const char* p, const char* end, double& out) {
+  constexpr std::uint64_t kMax = ~std::uint64_t{0};
+  const bool negative = *p == '-';
+  p += negative;
+  std::uint64_t digits = 0;
+  std::int64_t exponent = 0;
+  const auto is_digit = [&] { return p < end && *p >= '0' && *p <= '9'; };
+  const auto take = [&] {
+    const auto digit = static_cast<std::uint64_t>(*p - '0');
+    if (digits > (kMax - digit) / 10) return false;
+    digits = digits * 10 + digit;
+    ++p;
+    return true;
+  };
+  while (is_digit() && take()) {
+  }
+  for (; is_digit(); ++p) ++exponent;
+  if (p < end && *p == '.') {
+    for (++p; is_digit() && take(); --exponent) {
+    }
+    while (is_digit()) ++p;
+  }
+  if (p < end && (*p == 'e' || *p == 'E')) {
+    ++p;
+    const bool down = *p == '-';
+    p += *p == '-' || *p == '+';
+    std::int64_t given = 0;
+    for (; is_digit(); ++p) given = std::min<std::int64_t>(given * 10 + (*p - '0'), 1 << 30);
+    exponent += down ? -given : given;
+  }
+  auto value = static_cast<double>(digits);
+  const auto& powers = powers_of_ten();
+  for (; exponent < -308 && value != 0; exponent += 308) value /= powers[308];
+  if (value != 0 && exponent > 308) return false;
+  if (value != 0) value = exponent < 0 ? value / powers[static_cast<std::size_t>(-exponent)]
+                                       : value * powers[static_cast<std::size_t>(exponent)];
+  out = negative ? -value : value;
+  return value <= std::numeric_limits<double>::max();
+}
+
 }  // namespace
 
 struct Document::Parser {
@@ -152,7 +210,7 @@ struct Document::Parser {
     if (whole && std::from_chars(start, at, node(i).integer).ec == std::errc()) return;
     node(i).kind = Kind::real;
     double value = 0;
-    if (std::from_chars(start, at, value).ec != std::errc()) fail("number out of range");
+    if (!read_real(start, at, value)) fail("number out of range");
     node(i).real = value;
   }
 

@@ -93,6 +93,8 @@ class Bpe final : public Model {
   // Applies the merges, lowest rank first, leftmost among equals.
   void merge(std::vector<Symbol>& symbols) const;
   bool ignores_merges() const { return ignore_merges_; }
+  // The ids of <0x00> … <0xFF>, if every unknown character is spelt with them and no merge knows them.
+  const std::array<Id, 256>* byte_ids() const;
   bool is_random() const { return dropout_ && *dropout_ > 0; }
   bool is_plain() const { return !prefix_ && !suffix_ && !is_random(); }
 

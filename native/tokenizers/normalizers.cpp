@@ -40,13 +40,38 @@ void FormNormalizer::apply(Aligned& text) const {
   if (unicode::may_change(text.text, form)) text.transform(unicode::normalize(text.text, form));
 }
 
+Normalizer::Effect FormNormalizer::effect(char32_t c) const {
+  if (form == unicode::Form::nfc) return has(c, unicode::kNfcUnsafe) ? Effect::context : Effect::kept;
+  if (form == unicode::Form::nfkc) return has(c, unicode::kNfkcUnsafe) ? Effect::context : Effect::kept;
+  // Characters that change places with others are context, and so are those that fall into such.
+  if (unicode::properties(c).combining_class) return Effect::context;
+  if (!has(c, form == unicode::Form::nfd ? unicode::kNfd : unicode::kNfd | unicode::kNfkd)) return Effect::kept;
+  std::string text;
+  unicode::append(text, c);
+  const auto parts = unicode::normalize(text, form);
+  return unicode::properties(parts[0].c).combining_class ? Effect::context : Effect::changed;
+}
+
+Normalizer::Effect ReplaceNormalizer::effect(char32_t c) const {
+  const std::string* literal = pattern.literal();
+  if (!literal || literal->empty()) return Effect::context;
+  std::string text;
+  unicode::append(text, c);
+  if (*literal == text) return Effect::changed;
+  return literal->find(text) == std::string::npos ? Effect::kept : Effect::context;
+}
+
 namespace {
 
 struct Lowercase final : Normalizer {
+  Effect effect(char32_t c) const override {
+    return c < 0x80 || has(c, unicode::kLower) ? Effect::changed : Effect::kept;
+  }
   void apply(Aligned& text) const override { text.lowercase(); }
 };
 
 struct StripAccents final : Normalizer {
+  Effect effect(char32_t c) const override { return has(c, unicode::kMark) ? Effect::changed : Effect::kept; }
   void apply(Aligned& text) const override {
     text.filter([](char32_t c) { return !has(c, unicode::kMark); });
   }
@@ -81,18 +106,6 @@ struct ByteLevelNormalizer final : Normalizer {
     }
     text.transform(changes);
   }
-};
-
-struct Strip final : Normalizer {
-  bool left, right;
-  void apply(Aligned& text) const override { text.strip(left, right); }
-};
-
-struct Replace final : Normalizer {
-  Pattern pattern;
-  std::string content;
-  Replace(Pattern p, std::string c) : pattern(std::move(p)), content(std::move(c)) {}
-  void apply(Aligned& text) const override { text.replace(pattern.find(text.text), content); }
 };
 
 }  // namespace
@@ -147,7 +160,7 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   if (type == "Nmt") return std::make_unique<Nmt>();
   if (type == "ByteLevel") return std::make_unique<ByteLevelNormalizer>();
   if (type == "Strip" || type == "StripNormalizer") {
-    auto made = std::make_unique<Strip>();
+    auto made = std::make_unique<StripNormalizer>();
     made->left = spec.truth("strip_left", "normalizer");
     made->right = spec.truth("strip_right", "normalizer");
     return made;
@@ -158,8 +171,11 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
     return made;
   }
   if (type == "Replace") {
-    return std::make_unique<Replace>(Pattern(spec.need("pattern", "normalizer"), "normalizer.pattern"),
-                                     spec.text("content", "normalizer"));
+    const auto pattern = spec.need("pattern", "normalizer");
+    auto made = std::make_unique<ReplaceNormalizer>(Pattern(pattern, "normalizer.pattern"),
+                                                    spec.text("content", "normalizer"));
+    if (const auto regex = pattern["Regex"]; !regex.is_null()) made->regex = regex.string("normalizer.pattern.Regex");
+    return made;
   }
   if (type == "Precompiled") {
     return std::make_unique<Precompiled>(

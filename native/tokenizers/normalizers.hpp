@@ -5,6 +5,7 @@
 
 #include "aligned.hpp"
 #include "json.hpp"
+#include "pattern.hpp"
 
 namespace enfold::tok {
 
@@ -12,6 +13,10 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual void apply(Aligned& text) const = 0;
+  // What becomes of a character wherever it stands, as long as it and its neighbours are no context: their kind is
+  // told apart by what surrounds them.
+  enum class Effect { kept, changed, context };
+  virtual Effect effect(char32_t) const { return Effect::context; }
 };
 
 struct Sequence final : Normalizer {
@@ -29,6 +34,21 @@ struct BertNormalizer final : Normalizer {
 struct FormNormalizer final : Normalizer {
   unicode::Form form;
   void apply(Aligned& text) const override;
+  Effect effect(char32_t c) const override;
+};
+
+struct StripNormalizer final : Normalizer {
+  bool left, right;
+  void apply(Aligned& text) const override { text.strip(left, right); }
+};
+
+struct ReplaceNormalizer final : Normalizer {
+  Pattern pattern;
+  std::string content;
+  std::string regex;  // the pattern's source, if it is a regular expression
+  ReplaceNormalizer(Pattern p, std::string c) : pattern(std::move(p)), content(std::move(c)) {}
+  void apply(Aligned& text) const override { text.replace(pattern.find(text.text), content); }
+  Effect effect(char32_t c) const override;
 };
 
 struct PrependNormalizer final : Normalizer {

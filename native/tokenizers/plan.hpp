@@ -7,6 +7,7 @@
 #include "byte_words.hpp"
 #include "pre_tokenizers.hpp"
 #include "rows.hpp"
+#include "sentence_cache.hpp"
 #include "word_cache.hpp"
 
 namespace enfold::tok {
@@ -23,6 +24,7 @@ struct Scratch {
   std::vector<std::uint32_t> characters_of;
   std::string word, text;
   std::string utf8[2];
+  std::unique_ptr<SentenceMemory> sentence;
 };
 
 // A short way for a configuration that is known by heart. It must give exactly what the literal path gives.
@@ -30,10 +32,15 @@ class Plan {
  public:
   virtual ~Plan() = default;
   // Whether the plan can take this text; those it can't go the literal path.
-  virtual bool takes(std::string_view text) const = 0;
+  virtual bool takes(std::string_view) const { return false; }
+  // For plans that normalise: encodes a text as it came, which begins at character `at` of the input, or leaves it to
+  // the literal path. The others take no part.
+  virtual bool run_raw(std::string_view, std::uint32_t /*at*/, std::uint32_t& /*word*/, Tokens&, Scratch&) const {
+    return false;
+  }
   // Encodes a text that lies in a larger one and starts at its character `at`. Bytes up to `limit` are readable.
-  virtual void run(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
-                   Scratch& scratch) const = 0;
+  virtual void run(std::string_view /*text*/, const char* /*limit*/, std::uint32_t /*at*/, std::uint32_t& /*word*/,
+                   Tokens&, Scratch&) const {}
 };
 
 // Null if there is no plan for this configuration.
@@ -45,5 +52,8 @@ std::unique_ptr<Plan> byte_level_plan(const Bpe& model, const Normalizer* normal
                                       const PreTokenizer* pre_tokenizer);
 std::unique_ptr<Plan> bert_plan(const WordPiece& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
                                 const AddedTokens& added);
+// Unigram, and BPE with marks for spaces.
+std::unique_ptr<Plan> sentence_plan(const Model& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
+                                    const AddedTokens& added);
 
 }  // namespace enfold::tok

@@ -38,11 +38,6 @@ Behavior read_behavior(json::Value value, const char* what) {
               std::string(name) + "'");
 }
 
-struct WhitespaceSplit final : PreTokenizer {
-  bool only_cuts() const override { return true; }
-  void apply(std::vector<Aligned>& pieces) const override { split_characters(pieces, Behavior::removed, is_space); }
-};
-
 // Runs of word characters and runs of what is neither word nor space.
 struct Whitespace final : PreTokenizer {
   bool only_cuts() const override { return true; }
@@ -112,29 +107,6 @@ struct FixedLength final : PreTokenizer {
   }
 };
 
-enum class Scheme { first, never, always };
-
-struct Metaspace final : PreTokenizer {
-  std::string replacement;
-  Scheme scheme;
-  bool split;
-  void apply(std::vector<Aligned>& pieces) const override {
-    each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
-      piece.replace(cut_characters(piece.text, [](char32_t c) { return c == U' '; }), replacement);
-      if (scheme != Scheme::never && (scheme == Scheme::always || piece.covers.begin == 0) &&
-          !piece.text.starts_with(replacement)) {
-        piece.prepend(replacement);
-      }
-      if (!split) {
-        if (!piece.text.empty()) out.push_back(std::move(piece));
-        return;
-      }
-      const char32_t mark = unicode::decode(replacement.data());
-      piece.split(cut_characters(piece.text, [&](char32_t c) { return c == mark; }), Behavior::merged_with_next, out);
-    });
-  }
-};
-
 char32_t one_character(json::Value spec, const char* key, const char* what) {
   const std::string text = spec.text(key, what);
   if (unicode::count(text) != 1)
@@ -143,7 +115,8 @@ char32_t one_character(json::Value spec, const char* key, const char* what) {
 }
 
 std::unique_ptr<PreTokenizer> read_metaspace(json::Value spec) {
-  auto made = std::make_unique<Metaspace>();
+  auto made = std::make_unique<MetaspacePreTokenizer>();
+  using Scheme = MetaspacePreTokenizer::Scheme;
   unicode::append(made->replacement, one_character(spec, "replacement", "pre_tokenizer"));
   made->split = spec.flag("split", true, "pre_tokenizer.split");
   const bool add = spec.flag("add_prefix_space", true, "pre_tokenizer.add_prefix_space");
@@ -174,6 +147,26 @@ bool byte_level::bytes_of(std::string_view token, std::string& out) {
 void BertPreTokenizer::apply(std::vector<Aligned>& pieces) const {
   split_characters(pieces, Behavior::removed, is_space);
   split_characters(pieces, Behavior::isolated, [](char32_t c) { return has(c, unicode::kPunctuation); });
+}
+
+void WhitespaceSplitPreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  split_characters(pieces, Behavior::removed, is_space);
+}
+
+void MetaspacePreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  each_piece(pieces, [&](Aligned& piece, std::vector<Aligned>& out) {
+    piece.replace(cut_characters(piece.text, [](char32_t c) { return c == U' '; }), replacement);
+    if (scheme != Scheme::never && (scheme == Scheme::always || piece.covers.begin == 0) &&
+        !piece.text.starts_with(replacement)) {
+      piece.prepend(replacement);
+    }
+    if (!split) {
+      if (!piece.text.empty()) out.push_back(std::move(piece));
+      return;
+    }
+    const char32_t mark = unicode::decode(replacement.data());
+    piece.split(cut_characters(piece.text, [&](char32_t c) { return c == mark; }), Behavior::merged_with_next, out);
+  });
 }
 
 void DigitsPreTokenizer::apply(std::vector<Aligned>& pieces) const {
@@ -229,7 +222,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec) {
   }
   if (type == "BertPreTokenizer") return std::make_unique<BertPreTokenizer>();
   if (type == "Whitespace") return std::make_unique<Whitespace>();
-  if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
+  if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplitPreTokenizer>();
   if (type == "ByteLevel") {
     auto made = std::make_unique<ByteLevelPreTokenizer>();
     made->add_prefix_space = spec.truth("add_prefix_space", "pre_tokenizer");

@@ -41,6 +41,19 @@ struct DigitsPreTokenizer final : PreTokenizer {
   bool only_cuts() const override { return true; }
 };
 
+struct WhitespaceSplitPreTokenizer final : PreTokenizer {
+  void apply(std::vector<Aligned>& pieces) const override;
+  bool only_cuts() const override { return true; }
+};
+
+struct MetaspacePreTokenizer final : PreTokenizer {
+  enum class Scheme { first, never, always };
+  std::string replacement;
+  Scheme scheme;
+  bool split;
+  void apply(std::vector<Aligned>& pieces) const override;
+};
+
 struct SplitPreTokenizer final : PreTokenizer {
   Pattern pattern;
   Behavior behavior;

@@ -119,6 +119,13 @@ bool Precompiled::replacement(std::string_view chunk, std::string_view& out) con
   return false;
 }
 
+Normalizer::Effect Precompiled::effect(char32_t c) const {
+  if (unicode::may_cluster(c)) return Effect::context;
+  char bytes[4];
+  std::string_view made;
+  return replacement({bytes, unicode::encode(c, bytes)}, made) ? Effect::changed : Effect::kept;
+}
+
 void Precompiled::apply(Aligned& aligned) const {
   const std::string_view text = aligned.text;
   std::vector<Change> changes;

@@ -19,6 +19,7 @@ class Precompiled final : public Normalizer {
   // Graphemes of up to five bytes are looked up whole, longer ones and those not found character by character. What is
   // found for a grapheme is found for its shortest prefix in the map, and the rest of it is lost, as in the reference.
   void apply(Aligned& text) const override;
+  Effect effect(char32_t c) const override;
   // What stands for the shortest prefix of `chunk` that the map has; false if it has none.
   bool replacement(std::string_view chunk, std::string_view& out) const;
 

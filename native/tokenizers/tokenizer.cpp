@@ -273,6 +273,7 @@ void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) con
       continue;
     }
     const std::string_view part = text.substr(section.begin, section.end - section.begin);
+    if (plan_ && plan_->run_raw(part, begin, word, out, scratch)) continue;
     if (!plan_ || !plan_->takes(part)) {
       encode_literally(text, section.begin, section.end, word, out, scratch);
       continue;

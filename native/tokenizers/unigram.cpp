@@ -21,6 +21,26 @@ std::string number(double value) {
   return out;
 }
 
+// A number, or the text of one in the form of C's "%a": numbers are read with the reference's rounding, and scores that
+// come from elsewhere than a file have to arrive as they are.
+double read_score(json::Value part) {
+  constexpr const char* kWhat = "a score in model.vocab";
+  if (!part.is(json::Kind::string)) return part.number(kWhat);
+  const std::string_view text = part.string(kWhat);
+  const bool negative = text.starts_with('-');
+  const char* const end = text.data() + text.size();
+  double value = 0;
+  const bool hexadecimal = text.substr(negative).starts_with("0x");
+  const char* const digits = text.data() + (negative ? 3 : 2);
+  const auto [stop, error] = hexadecimal ? std::from_chars(digits, end, value, std::chars_format::hex)
+                                         : std::from_chars_result{end, std::errc::invalid_argument};
+  if (stop != end || error != std::errc()) {
+    throw Error(std::string(kWhat) + " should be a number, got '" + std::string(text) + "'");
+  }
+  if (!(value <= std::numeric_limits<double>::max())) throw Error(std::string(kWhat) + " should be finite");
+  return negative ? -value : value;
+}
+
 }  // namespace
 
 Unigram::Unigram(json::Value spec) : byte_fallback_(spec.flag("byte_fallback", false, "model.byte_fallback")) {
@@ -62,13 +82,13 @@ void Unigram::read_vocabulary(json::Value tokens) {
     bool first = true;
     entry.each_item("an entry of model.vocab", [&](json::Value part) {
       if (first) vocab.add_again(part.string("a token in model.vocab"), static_cast<std::int64_t>(id));
-      else scores_.push_back(part.number("a score in model.vocab"));
+      else scores_.push_back(read_score(part));
       first = false;
     });
   });
 }
 
-void Unigram::fill(std::string_view word, std::vector<Step>& steps) const {
+void Unigram::fill(const DoubleArray& trie, std::string_view word, std::vector<Step>& steps) const {
   steps.assign(word.size() + 1, Step{0, kNowhere, kNoId});
   const char* const begin = word.data();
   const char* const end = begin + word.size();
@@ -86,7 +106,7 @@ void Unigram::fill(std::string_view word, std::vector<Step>& steps) const {
       step = {score, at, id};
     };
     bool single = false;
-    trie_.each_prefix(p, end, [&](Id id, const char* q) {
+    trie.each_prefix(p, end, [&](Id id, const char* q) {
       offer(static_cast<std::size_t>(q - begin), scores_[static_cast<std::size_t>(id)] + so_far, id);
       single |= q == p + n;
     });
@@ -95,9 +115,8 @@ void Unigram::fill(std::string_view word, std::vector<Step>& steps) const {
   }
 }
 
-void Unigram::push_unknown(std::string_view word, std::uint32_t begin, std::uint32_t end,
+void Unigram::push_unknown(std::string_view text, std::uint32_t begin, std::uint32_t end,
                            std::vector<Piece>& out) const {
-  const std::string_view text = word.substr(begin, end - begin);
   if (const Id id = vocab.find(text); id != kNoId) {
     out.push_back({id, begin, end});
     return;
@@ -110,10 +129,12 @@ void Unigram::push_unknown(std::string_view word, std::uint32_t begin, std::uint
   out.push_back({unk_, begin, end});
 }
 
-void Unigram::tokenize(std::string_view word, std::vector<Piece>& out) const {
+void Unigram::tokenize(std::string_view word, std::vector<Piece>& out) const { segment(trie_, word, false, out); }
+
+void Unigram::segment(const DoubleArray& trie, std::string_view word, bool marked, std::vector<Piece>& out) const {
   if (word.empty()) return;
   thread_local std::vector<Step> steps;
-  fill(word, steps);
+  fill(trie, word, steps);
   // Backwards along the best way, turning it round: each place then knows where its step ends.
   std::uint32_t next = kNowhere;
   for (auto at = static_cast<std::uint32_t>(word.size()); at > 0;) {
@@ -135,7 +156,14 @@ void Unigram::tokenize(std::string_view word, std::vector<Piece>& out) const {
         end = next;
         next = steps[end].start;
       }
-      push_unknown(word, begin, end, out);
+      const std::string_view text = word.substr(begin, end - begin);
+      if (marked && text.find(' ') != std::string_view::npos) {
+        std::string spelt;
+        for (const char c : text) c == ' ' ? spelt.append("\u2581") : spelt.append(1, c);
+        push_unknown(spelt, begin, end, out);
+      } else {
+        push_unknown(text, begin, end, out);
+      }
     }
     begin = end;
   }

@@ -19,6 +19,9 @@ class Unigram final : public Model {
   const char* type() const override { return "Unigram"; }
   Id own_text_id() const override { return unk_; }
 
+  // The same with the vocabulary in a form of the caller's; `marked`: with spaces for marks (▁), in the word as well.
+  void segment(const DoubleArray& trie, std::string_view word, bool marked, std::vector<Piece>& out) const;
+
  private:
   // Where the best way to some place of the word comes from.
   struct Step {
@@ -27,8 +30,8 @@ class Unigram final : public Model {
     Id id;
   };
   void read_vocabulary(json::Value tokens);
-  void fill(std::string_view word, std::vector<Step>& steps) const;
-  void push_unknown(std::string_view word, std::uint32_t begin, std::uint32_t end, std::vector<Piece>& out) const;
+  void fill(const DoubleArray& trie, std::string_view word, std::vector<Step>& steps) const;
+  void push_unknown(std::string_view text, std::uint32_t begin, std::uint32_t end, std::vector<Piece>& out) const;
 
   DoubleArray trie_;
   std::vector<double> scores_;

@@ -239,6 +239,8 @@ BUILDERS = {
     "unknown-fused-bytes": lambda: unknowns(True, True),
 }
 PLANNED = {"bert", "bert-cased", "gpt2", "roberta", "llama3", "qwen2", "smollm", "o200k"} | {
+    "llama2",
+    "llama2-metaspace",
     "tekken",
     "qwen35",
     "deepseek",

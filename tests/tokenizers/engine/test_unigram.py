@@ -124,6 +124,30 @@ def test_scores_are_numbers(score):
         Tokenizer.from_str(spec)
 
 
+def test_scores_are_read_with_the_reference_s_rounding():
+    """Its reader scales up to 64 bits of digits by a power of ten, which is not always the nearest double."""
+    draw = random.Random(12)
+    written = [repr(-draw.expovariate(0.1)) for _ in range(2000)] + [repr(draw.uniform(-1, 1)) for _ in range(500)]
+    written += [f"{draw.uniform(-9, 9)}{draw.randrange(10**6)}e{draw.randint(-320, 300)}" for _ in range(2000)]
+    written += ["18446744073709551615", "-18446744073709551616.5", "184467440737095516159999.25e-10", "-0", "-0.0"]
+    written += ["1e-400", "0e999", "0.0e99999999999", "1e-99999999999", "-" + "1" * 60 + "." + "2" * 60, "3E+2"]
+    spec = json.dumps({"version": "1.0", "added_tokens": [], "model": {"type": "Unigram", "unk_id": 0, "vocab": []}})
+    entries = ",".join(f'["{i}",{score}]' for i, score in enumerate(written))
+    ours, theirs = both(spec.replace('"vocab": []', f'"vocab": [{entries}]'))
+    ours_vocab, theirs_vocab = (json.loads(t.to_str())["model"]["vocab"] for t in (ours, theirs))
+    for score, mine, reference in zip(written, ours_vocab, theirs_vocab, strict=True):
+        assert mine[1] == reference[1], score
+
+
+def test_scores_may_be_given_exactly():
+    scores = [-10.051029205322266, -9.596062660217285, 0.0, 1e-300, -1e21, 5e-324]
+    spec = document([(str(i), score.hex()) for i, score in enumerate(scores)])
+    assert [score for _, score in json.loads(Tokenizer.from_str(spec).to_str())["model"]["vocab"]] == scores
+    for bad in ("1.5", "0x", "0x1p99999", "-0xg", "", "-", "nan", "0xnan", "0xinf"):
+        with pytest.raises(TokenizerError, match="score"):
+            Tokenizer.from_str(document([("a", -1.0), ("b", bad)]))
+
+
 def test_an_empty_vocabulary_encodes_only_the_empty_text():
     ours = Tokenizer.from_str(document([], unk_id=None))
     assert ours.encode("").ids == []

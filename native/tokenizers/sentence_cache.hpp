@@ -1,0 +1,153 @@
+#pragma once
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "marked_text.hpp"
+#include "models.hpp"
+#include "vocabulary.hpp"
+
+namespace enfold::tok {
+
+// A token of a word: characters [begin, end) of it.
+struct WordToken {
+  Id id;
+  std::uint32_t begin, end;
+};
+
+// What a plan for sentencepiece's families keeps between calls: its text and the tokens of words seen before. Bounded:
+// every word has one slot of a cache line, a newcomer takes it over.
+struct SentenceMemory {
+  static constexpr std::size_t kMaxBytes = 23, kMaxTokens = 6;
+  struct alignas(64) Slot {
+    std::uint64_t key[3];  // the word's bytes, zeros behind them, in the last byte its length; no word has length 0
+    Id ids[kMaxTokens];
+    std::uint8_t begin[kMaxTokens], end[kMaxTokens];
+    std::uint8_t count;
+  };
+  static_assert(sizeof(Slot) == 64);
+
+  // Where a word of at most kMaxBytes bytes may be, with as many readable behind `p`. Its memory is asked for: time that
+  // goes by until find() is not lost.
+  struct Key {
+    std::uint64_t part[3];
+    Slot* slots;
+  };
+  Key key_of(const char* p, std::size_t n) {
+    if (!slots_) allocate();
+    Key key;
+    std::memcpy(key.part, p, sizeof key.part);
+    mask(key.part, n);
+    const std::uint64_t hash = mix(key.part[0] ^ 0x9E3779B97F4A7C15ull, key.part[1] ^ 0xD6E8FEB86659FD93ull) ^
+                               mix(key.part[2] ^ 0x8BB84B93962EACC9ull, 0x4B33A62ED433D4A3ull);
+    key.slots = slots_ + ((hash ^ hash >> 32) & (kSlots - 2));
+    prefetch(key.slots);
+    prefetch(key.slots + 1);
+    return key;
+  }
+  // Null if the word is not known.
+  static const Slot* find(const Key& key) {
+    for (const Slot* slot : {key.slots, key.slots + 1}) {
+      if (slot->key[0] == key.part[0] && slot->key[1] == key.part[1] && slot->key[2] == key.part[2]) return slot;
+    }
+    return nullptr;
+  }
+  // The slot for a new word; the one that came before the last gives way.
+  static Slot& add(const Key& key) {
+    key.slots[1] = key.slots[0];
+    std::memcpy(key.slots[0].key, key.part, sizeof key.part);
+    return key.slots[0];
+  }
+
+  // The merge of two tokens: the pairs that characters begin with are few, and are found in a small table.
+  const Bpe::Merge& merge(const Bpe& model, Id a, Id b) {
+    if (merges_.empty()) merges_.assign(kMerges, Bpe::Merge{~0ull, Bpe::kNever, kNoId});
+    const std::uint64_t pair = static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 |
+                               static_cast<std::uint32_t>(b);
+    Bpe::Merge& known = merges_[(pair * 0x9E3779B97F4A7C15ull >> 40) & (kMerges - 1)];
+    if (known.pair != pair) {
+      const Bpe::Merge* found = model.find(a, b);
+      known = found ? *found : Bpe::Merge{pair, Bpe::kNever, kNoId};
+    }
+    return known;
+  }
+
+  MarkedText text;
+  std::vector<WordToken> found;
+  std::vector<Bpe::Symbol> symbols;
+
+ private:
+  // Clears what lies behind the word and notes its length. Byte masks read from a window over ones and zeros fit either
+  // byte order.
+  static void mask(std::uint64_t (&key)[3], std::size_t n) {
+    static constexpr auto kWindow = [] {
+      std::array<char, 48> bytes{};
+      for (std::size_t i = 0; i < 24; ++i) bytes[i] = static_cast<char>(0xFF);
+      return bytes;
+    }();
+    const char* const window = kWindow.data() + (24 - n);
+    for (std::size_t k = 0; k < 3; ++k) key[k] &= load64(window + 8 * k);
+    key[2] |= static_cast<std::uint64_t>(n) << (std::endian::native == std::endian::little ? 56 : 0);
+  }
+  void allocate() {
+    // Pages that no word has touched cost nothing.
+    void* const p = std::calloc(kSlots + 1, sizeof(Slot));
+    if (!p) throw std::bad_alloc();
+    memory_.reset(p);
+    const auto at = (reinterpret_cast<std::uintptr_t>(p) + sizeof(Slot) - 1) & ~(sizeof(Slot) - 1);
+    slots_ = reinterpret_cast<Slot*>(at);
+  }
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  static constexpr std::size_t kSlots = 1 << 15, kMerges = 1 << 13;
+  std::unique_ptr<void, Free> memory_;
+  Slot* slots_ = nullptr;
+  std::vector<Bpe::Merge> merges_;
+};
+
+// Pairs of neighbouring characters that some token spans. No merge reaches over any other place, so a long word (a
+// sentence, in scripts without spaces) may be cut there and its parts looked up by themselves.
+class JoinedPairs {
+ public:
+  void add(std::string_view token) {
+    for (std::size_t i = 0; i < token.size();) {
+      const std::size_t n = unicode::length(static_cast<unsigned char>(token[i]));
+      if (i + n >= token.size()) return;
+      const std::size_t m = unicode::length(static_cast<unsigned char>(token[i + n]));
+      if (n == 1 && m == 1) {
+        ascii_[static_cast<unsigned char>(token[i])][static_cast<unsigned char>(token[i + 1])] = true;
+      } else {
+        const std::size_t bit = place(token.data() + i, n, token.data() + i + n, m);
+        bits_[bit >> 6] |= 1ull << (bit & 63);
+      }
+      i += n;
+    }
+  }
+  bool joined(const char* left, std::size_t n, const char* right, std::size_t m) const {
+    if (n == 1 && m == 1) return ascii(*left, *right);
+    const std::size_t bit = place(left, n, right, m);
+    return bits_[bit >> 6] >> (bit & 63) & 1;
+  }
+  bool ascii(char left, char right) const {
+    return ascii_[static_cast<unsigned char>(left)][static_cast<unsigned char>(right)];
+  }
+
+ private:
+  static constexpr int kLog = 21;
+  static std::size_t place(const char* a, std::size_t n, const char* b, std::size_t m) {
+    std::uint32_t x = 0, y = 0;
+    std::memcpy(&x, a, n);
+    std::memcpy(&y, b, m);
+    return (x * 0x9E3779B97F4A7C15ull ^ y * 0xD6E8FEB86659FD93ull) * 0x8BB84B93962EACC9ull >> (64 - kLog);
+  }
+  std::array<std::array<bool, 128>, 128> ascii_{};
+  // Hashed: a false yes only costs speed.
+  std::vector<std::uint64_t> bits_ = std::vector<std::uint64_t>((std::size_t{1} << kLog) / 64);
+};
+
+}  // namespace enfold::tok
