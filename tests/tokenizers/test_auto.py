@@ -50,12 +50,22 @@ def byte_level_folder(tmp_path):
         ("llama", None),
         ("mistral", "LlamaTokenizerFast"),
         ("granite", "GPT2Tokenizer"),
+        ("qwen2", "GPT2Tokenizer"),
+        ("qwen3", "PreTrainedTokenizerFast"),
+        ("phi3", "LlamaTokenizerFast"),
+        ("gpt_neox", "GPTNeoXTokenizerFast"),
+        ("unheard", "BloomTokenizerFast"),
+        ("unheard", "CodeGenTokenizer"),
+        ("cohere", None),
+        ("opt", None),
+        ("smolvlm", "GPT2Tokenizer"),
         ("phi", None),
     ],
 )
 def test_the_class_is_the_one_transformers_takes(byte_level_folder, model_type, declared):
     folder = byte_level_folder(model_type, declared)
     ours, theirs = AutoTokenizer.from_pretrained(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    assert type(ours).__name__ == type(theirs).__name__.replace("TokenizersBackend", "PreTrainedTokenizerFast")
     for text in TEXTS:
         assert ours(text)["input_ids"] == theirs(text)["input_ids"], text
         assert ours(text).word_ids() == theirs(text).word_ids(), text

@@ -171,9 +171,10 @@ def settings(source: Source, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if not overrides.get(EXTRA) and "additional_special_tokens" in overrides:
         overrides = {**overrides, EXTRA: overrides["additional_special_tokens"]}
     config.update(overrides)
-    old_name = config.pop("additional_special_tokens", None)
-    if not config.get(EXTRA) and old_name is not None:
-        config[EXTRA] = old_name
+    if "additional_special_tokens" in config:
+        # Also where it is null: then there are none, not the class's own.
+        old_name = config.pop("additional_special_tokens")
+        config[EXTRA] = config.get(EXTRA) or old_name
     decoder = config.pop("added_tokens_decoder", None)
     where = source.paths.get(CONFIG, CONFIG)
     added: dict[int, AddedToken] = {}
@@ -185,6 +186,12 @@ def settings(source: Source, overrides: Mapping[str, Any]) -> dict[str, Any]:
     else:
         _read_special_map(source, config, overrides)
         _read_added_tokens(source, config, added)
+    if isinstance(config.get(EXTRA), dict):
+        # Named ones stand beside the class's own.
+        config["model_specific_special_tokens"] = {
+            **(config.get("model_specific_special_tokens") or {}),
+            **config.pop(EXTRA),
+        }
     config = {key: as_tokens(value, where) for key, value in config.items()}
     by_text = {str(token): token for token in added.values()}
     if source.tokenizer_file is None or decoder is not None:

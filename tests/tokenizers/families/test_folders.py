@@ -80,3 +80,24 @@ def test_flags_that_files_give_to_special_tokens(name, tmp_path):
     assert ours.x_token_id == theirs.x_token_id
     text = "a <other> b<x><a> c"
     assert ours(text)["input_ids"] == theirs(text)["input_ids"]
+
+
+EXTRAS = [
+    {"additional_special_tokens": None},
+    {"extra_special_tokens": []},
+    {"additional_special_tokens": ["<x>", "<y>"]},
+    {"extra_special_tokens": {"a_token": "<a>"}},
+    {"extra_special_tokens": None},
+]
+
+
+@pytest.mark.parametrize("name", ["T5Tokenizer", "NllbTokenizer", "CodeLlamaTokenizer", "MBart50Tokenizer"])
+def test_extra_special_tokens_of_the_configuration(name, tmp_path):
+    folder = saved_by_transformers(next(row for row in ROWS if row.name == name), tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config = {key: value for key, value in config.items() if "special_tokens" not in key}
+    for extra in EXTRAS:
+        write_json(folder / "tokenizer_config.json", {**config, **extra})
+        ours, theirs = both(folder)
+        assert ours.all_special_tokens == theirs.all_special_tokens, extra
+        assert ours.get_vocab() == theirs.get_vocab(), extra

@@ -11,6 +11,7 @@ from enfold.tokenizers.families.languages import MBART, MBART50
 from enfold.tokenizers.families.recipes import Options, Section
 from enfold.tokenizers.formats.document import Document, sequence, special, template
 from enfold.tokenizers.pretrained import PreTrainedTokenizerFast
+from enfold.tokenizers.special_tokens import EXTRA
 
 
 class LanguageTokenizer(PreTrainedTokenizerFast):
@@ -171,6 +172,11 @@ class NllbTokenizer(LanguageTokenizer):
     default_language = "eng_Latn"
     _keeps_names = True
     legacy_behaviour: bool
+
+    def __init__(self, *args: Any, **options: Any):
+        if options.get(EXTRA, ()) is None:
+            del options[EXTRA]  # none given: the language codes
+        super().__init__(*args, **options)
 
     def _around(self, language: str, target: bool) -> tuple[list[str], list[str]]:
         end = str(self.eos_token)
