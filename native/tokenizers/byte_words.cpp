@@ -13,7 +13,8 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
     std::string name;
     unicode::append(name, byte_level::kTable.character[b]);
     made->bytes_[b] = model.vocab.find(name);
-    if (made->bytes_[b] == kNoId) return nullptr;
+    made->missing_[b] = made->bytes_[b] == kNoId;
+    made->any_missing_ |= made->missing_[b];
   }
   made->characters_.assign(65536, kNoId);
   made->first_use_.assign(65536, Bpe::kNever);
@@ -33,6 +34,11 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
   }
   made->read_characters();
   return made;
+}
+
+bool ByteWords::spells(std::string_view text) const {
+  return !any_missing_ ||
+         std::none_of(text.begin(), text.end(), [&](char c) { return missing_[static_cast<unsigned char>(c)]; });
 }
 
 void ByteWords::read_token(std::string_view bytes, Id id) {

@@ -13,8 +13,9 @@ namespace enfold::tok {
 // What a byte-level BPE model makes of the bytes of a word, with tables that spare it most of its look-ups.
 class ByteWords {
  public:
-  // Null if the vocabulary lacks a byte.
   static std::unique_ptr<const ByteWords> make(const Bpe& model);
+  // Whether the vocabulary has a token for every byte of a text; what becomes of others the model knows.
+  bool spells(std::string_view text) const;
 
   // Whether a token of the vocabulary might span the boundary between two characters. The merges of a word never reach
   // over one that none spans, so a long word (a sentence, in scripts without spaces) may be cut there.
@@ -92,6 +93,8 @@ class ByteWords {
 
   const Bpe& model_;
   std::array<Id, 256> bytes_{};
+  std::array<bool, 256> missing_{};  // as a corpus without some bytes leaves it
+  bool any_missing_ = false;
   std::vector<Start> starts_ = std::vector<Start>(65536);  // by two bytes
   Bits boundaries_{std::size_t{1} << kBoundaryBits};       // hashed: a false yes only costs speed
   // Kinds of boundaries with a part of a character on either side, by last and first byte: a filter before the other.

@@ -22,7 +22,9 @@ class ByteLevelPlan final : public Plan {
   ByteLevelPlan(const Bpe& model, Shape shape, std::unique_ptr<const ByteWords> words)
       : model_(model), shape_(std::move(shape)), bytes_(std::move(words)) {}
 
-  bool takes(std::string_view text) const override { return !shape_.form || !unicode::may_change(text, *shape_.form); }
+  bool takes(std::string_view text) const override {
+    return bytes_->spells(text) && !(shape_.form && unicode::may_change(text, *shape_.form));
+  }
 
   void run(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
            Scratch& scratch) const override {
@@ -121,7 +123,7 @@ std::unique_ptr<Plan> byte_level_plan(const Bpe& model, const Normalizer* normal
   auto shape = shape_of(normalizer, pre_tokenizer);
   if (!shape) return nullptr;
   auto words = ByteWords::make(model);
-  if (!words) return nullptr;
+  if (shape->add_prefix_space && !words->spells(" ")) return nullptr;
   return std::make_unique<ByteLevelPlan>(model, std::move(*shape), std::move(words));
 }
 

@@ -1,6 +1,7 @@
 """Tokenizers for the differential tests, built with the reference library and handed over as tokenizer.json."""
 
 import functools
+import json
 import pydoc_data.topics
 import re
 
@@ -110,6 +111,21 @@ def qwen2() -> Tokenizer:
     tokenizer.add_tokens([AddedToken("<x>", normalized=True, single_word=True)])
     tokenizer.add_special_tokens(["<|im_start|>"])
     return tokenizer
+
+
+def gapped(unk_token: str | None = None) -> Tokenizer:
+    """Byte-level without tokens for some bytes, as vocabularies are whose trainer never saw them."""
+    spec = json.loads(gpt2().to_str())
+    model = spec["model"]
+    gone = {"ð", "Ŀ", "ĉ", "Q", "ï"}
+    model["merges"] = [m for m in model["merges"] if not gone & {*"".join(m)}]
+    kept = [t for t in model["vocab"] if not gone & {*t} and t != "<|endoftext|>"]
+    if unk_token:
+        kept.append(unk_token)
+    model["vocab"] = {token: i for i, token in enumerate(kept)}
+    model["unk_token"] = unk_token
+    spec["added_tokens"] = []
+    return Tokenizer.from_str(json.dumps(spec))
 
 
 def smollm() -> Tokenizer:
@@ -226,6 +242,8 @@ BUILDERS = {
     "llama3": llama3,
     "qwen2": qwen2,
     "smollm": smollm,
+    "gapped": gapped,
+    "gapped-unknown": lambda: gapped("<unk>"),
     "o200k": o200k,
     "tekken": tekken,
     "qwen35": lambda: byte_level(split_then_bytes(QWEN35), normalizers.NFC(), vocab_size=1000),
@@ -246,6 +264,8 @@ PLANNED = {"bert", "bert-cased", "gpt2", "roberta", "llama3", "qwen2", "smollm",
     "deepseek",
     "bloom",
     "punctuation",
+    "gapped",
+    "gapped-unknown",
 }
 
 
