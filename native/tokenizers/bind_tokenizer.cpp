@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "request.hpp"
 #include "stream.hpp"
 #include "tokenizer_object.hpp"
 
@@ -154,7 +155,13 @@ void bind_tokenizer(nb::module_& m) {
       .def("encode_batch", &T::encode_batch, "input"_a, "is_pretokenized"_a = false, "add_special_tokens"_a = true)
       .def("encode_batch_fast", &T::encode_batch, "input"_a, "is_pretokenized"_a = false, "add_special_tokens"_a = true)
       .def("encode_arrays", &T::encode_arrays, "inputs"_a, nb::kw_only(), "add_special_tokens"_a = true,
-           "is_pretokenized"_a = false, "truncation"_a = nb::none(), "offsets"_a = false, "words"_a = false)
+           "is_pretokenized"_a = false, "truncation"_a = nb::none(), "offsets"_a = false, "words"_a = false,
+           "overflow"_a = true)
+      .def(
+          "request", [](const T& t, const nb::dict& options) { return make_request(t.core(), options); }, "options"_a)
+      .def(
+          "fits", [](const T& t, const Request& request) { return request.seen == t.core(); }, "request"_a)
+      .def("encode_tokens", &T::encode_tokens, "text"_a, "add_special_tokens"_a = true)
       .def("encode_ids", &T::encode_ids, "text"_a, "add_special_tokens"_a = true)
       .def(
           "decode",

@@ -60,8 +60,12 @@ struct PyAddedToken {
 // What add_tokens and the trainers take: a str or an AddedToken.
 PyAddedToken added_token_of(nb::handle token);
 
+// Bytes of text; letting other threads run costs more than encoding less than this.
+inline constexpr std::size_t kShortText = 4096;
+
 nb::object token_text(const Core& core, const Rows& rows, std::size_t at);
 Strategy strategy_of(std::string_view name);
+Truncation truncation_of(const nb::dict& spec);
 Side side_of(std::string_view name, const char* what);
 
 void bind_encoding(nb::module_& m);

@@ -66,6 +66,7 @@ std::size_t Inputs::text(nb::handle object) {
   }
   texts_.push_back(TextRef::of(object.ptr()));
   held_.push_back(nb::borrow(object));
+  bytes_ += texts_.back().bytes();
   return texts_.back().bytes();
 }
 
@@ -116,7 +117,14 @@ void Inputs::add_all(nb::handle inputs, bool words) {
   } else if (n < 0) {
     throw nb::python_error();
   }
-  for (const nb::handle input : nb::iter(inputs)) add(input, words);
+  if (!PyList_CheckExact(inputs.ptr())) {
+    for (const nb::handle input : nb::iter(inputs)) add(input, words);
+    return;
+  }
+  // By index, as reading an iterable of words may change the list.
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(inputs.ptr()); ++i) {
+    add(nb::borrow(PyList_GET_ITEM(inputs.ptr(), i)), words);
+  }
 }
 
 void Inputs::encode_range(const Core& core, const Wanted& wanted, const Truncation* truncation, std::size_t begin,
@@ -148,8 +156,7 @@ void Inputs::encode_range(const Core& core, const Wanted& wanted, const Truncati
 }
 
 Rows Inputs::encode(const Core& core, const Wanted& wanted, const Truncation* truncation) const {
-  std::size_t total = 0;
-  for (const Item& item : items_) total += item.bytes;
+  const std::size_t total = bytes_;
   Rows out;
   // Asking for the number of cores costs more than encoding a sentence.
   const std::size_t cores = total >= kThreadBytes ? std::thread::hardware_concurrency() : 1;

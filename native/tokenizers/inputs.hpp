@@ -21,7 +21,7 @@ class Inputs {
   void add_all(nb::handle inputs, bool words);
 
   std::size_t size() const { return items_.size(); }
-  std::size_t bytes(std::size_t item) const { return items_[item].bytes; }
+  std::size_t bytes() const { return bytes_; }
 
   // The rows of all inputs; call without the GIL. Threads are spawned for large batches only.
   Rows encode(const Core& core, const Wanted& wanted, const Truncation* truncation) const;
@@ -44,6 +44,7 @@ class Inputs {
   std::vector<TextRef> texts_;
   std::vector<nb::object> held_;
   std::vector<Item> items_;
+  std::size_t bytes_ = 0;  // of all texts, as they lie in the strs
 };
 
 }  // namespace enfold::tok

@@ -1,4 +1,4 @@
-#include "binding.hpp"
+#include "request.hpp"
 
 NB_MODULE(_engine, m) {
   namespace nb = nanobind;
@@ -27,6 +27,7 @@ NB_MODULE(_engine, m) {
   bind_batch(m);
   bind_added_token(m);
   bind_components(m);
+  bind_request(m);
   bind_tokenizer(m);
   bind_formats(m);
   bind_training(m);

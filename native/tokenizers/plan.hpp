@@ -18,6 +18,7 @@ struct Scratch {
   std::vector<Found> found;
   ByteWords::Lanes lanes;
   Tokens first, second;
+  Rows rows;  // of a call for one text
   std::vector<Piece> pieces;
   std::vector<Section> sections, inner;
   std::vector<std::uint32_t> characters;  // see encode_literally

@@ -13,6 +13,20 @@ const std::string* Rows::own_text(std::size_t at) const {
   return found != texts.end() && found->at == at ? &found->text : nullptr;
 }
 
+void Rows::clear() {
+  splits.resize_down(1);
+  ids.clear();
+  type_ids.clear();
+  offsets.clear();
+  words.clear();
+  special.clear();
+  sequence.clear();
+  attention.clear();
+  samples.clear();
+  inputs.clear();
+  texts.clear();
+}
+
 void Rows::append(const Rows& other) {
   const std::size_t base = ids.size();
   const bool padded = !attention.empty() || !other.attention.empty();
@@ -57,9 +71,10 @@ Rows Rows::slice(std::size_t begin, std::size_t end, std::size_t row) const {
 Rows Rows::row(std::size_t at) const { return slice(begin(at), begin(at) + length(at), at); }
 
 std::vector<std::pair<std::size_t, std::size_t>> windows(std::size_t size, std::size_t max_length, std::size_t stride,
-                                                         Side direction) {
+                                                         Side direction, bool overflow) {
   if (max_length >= size) return {{0, size}};
-  if (max_length == 0) return {{0, 0}, {0, size}};
+  if (max_length == 0 && overflow) return {{0, 0}, {0, size}};
+  if (max_length == 0) return {{0, 0}};
   if (stride >= max_length) {
     throw Error("the stride (" + std::to_string(stride) + ") should be less than the room for tokens (" +
                 std::to_string(max_length) + ", max_length without the special tokens)");
@@ -70,13 +85,13 @@ std::vector<std::pair<std::size_t, std::size_t>> windows(std::size_t size, std::
     for (std::size_t begin = 0;; begin += step) {
       const std::size_t end = std::min(begin + max_length, size);
       out.emplace_back(begin, end);
-      if (end == size) return out;
+      if (end == size || !overflow) return out;
     }
   }
   for (std::size_t end = size;; end -= step) {
     const std::size_t begin = end > max_length ? end - max_length : 0;
     out.emplace_back(begin, end);
-    if (begin == 0) return out;
+    if (begin == 0 || !overflow) return out;
   }
 }
 

@@ -132,6 +132,8 @@ struct Rows {
   bool whole = false;             // no post-processor: a row of one sequence is it from end to end, padding included
 
   Rows() { splits.push_back(0); }
+  // Empty again, with its memory kept.
+  void clear();
   std::size_t size() const { return splits.size() - 1; }
   std::size_t begin(std::size_t row) const { return static_cast<std::size_t>(splits[row]); }
   std::size_t length(std::size_t row) const { return static_cast<std::size_t>(splits[row + 1] - splits[row]); }
@@ -162,9 +164,10 @@ struct Padding {
   std::string token = "[PAD]";
 };
 
-// [begin, end) ranges of a sequence of `size` tokens cut to `max_length`: the kept one first, then the overflow.
+// [begin, end) ranges of a sequence of `size` tokens cut to `max_length`: the kept one first, then the overflow if it is
+// wanted.
 std::vector<std::pair<std::size_t, std::size_t>> windows(std::size_t size, std::size_t max_length, std::size_t stride,
-                                                         Side direction);
+                                                         Side direction, bool overflow = true);
 
 // Pads every row to `length` tokens. `named`: the vocabulary has padding.token under padding.id.
 Rows pad(const Rows& rows, std::size_t length, const Padding& padding, bool named);

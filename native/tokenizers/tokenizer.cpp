@@ -387,7 +387,8 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
   using Window = std::pair<std::size_t, std::size_t>;
   static const std::vector<PostProcessor::Part> kBare = {{0, 0, {}}}, kBarePair = {{0, 0, {}}, {1, 1, {}}};
   const std::size_t n1 = first.ids.size(), n2 = second ? second->ids.size() : 0;
-  std::vector<Window> windows1, windows2;
+  Window window1{0, n1}, window2{0, n2};
+  std::vector<Window> overflow1, overflow2;
   if (truncation) {
     const std::size_t added = wanted.special_tokens ? added_by_template(second) : 0;
     if (truncation->max_length < added) {
@@ -395,8 +396,10 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
                   std::to_string(added) + " special tokens; raise it or pass add_special_tokens=False");
     }
     const std::size_t room = truncation->max_length - added;
-    const auto cut = [&](std::size_t size, std::size_t to) {
-      return windows(size, to, truncation->stride, truncation->direction);
+    const auto cut = [&](std::size_t size, std::size_t to, Window& kept, std::vector<Window>& rest) {
+      auto all = windows(size, to, truncation->stride, truncation->direction, wanted.overflow);
+      kept = all[0];
+      rest.assign(all.begin() + 1, all.end());
     };
     if (room == 0 || n1 + n2 > room) {
       std::size_t keep1 = n1, keep2 = n2;
@@ -425,17 +428,16 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
         }
         keep -= remove;
       }
-      windows1 = cut(n1, keep1);
-      if (second) windows2 = cut(n2, keep2);
+      cut(n1, keep1, window1, overflow1);
+      if (second) cut(n2, keep2, window2, overflow2);
     }
   }
-  if (windows1.empty()) windows1.emplace_back(0, n1);
-  if (windows2.empty()) windows2.emplace_back(0, n2);
   // Each rest of the one sequence meets each rest of the other.
   constexpr std::size_t kMostTokens = std::size_t{1} << 28;
-  if (truncation && windows1.size() * windows2.size() > kMostTokens / (truncation->max_length + 1)) {
+  const std::size_t count = (overflow1.size() + 1) * (overflow2.size() + 1);
+  if (truncation && count > kMostTokens / (truncation->max_length + 1)) {
     throw Error("cut to " + std::to_string(truncation->max_length) + " tokens this pair would make " +
-                std::to_string(windows1.size() * windows2.size()) + " rows; raise max_length or lower the stride");
+                std::to_string(count) + " rows; raise max_length or lower the stride");
   }
   out.whole = !components_.post;
   const auto& parts = components_.post ? (second ? components_.post->pair : components_.post->single)
@@ -484,14 +486,14 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
     out.special.fill(n, 0);
     out.sequence.fill(n, static_cast<std::int8_t>(part.sequence));
   };
-  const auto emit_row = [&](Window window1, Window window2, bool overflow1, bool overflow2) {
+  const auto emit_row = [&](Window cut1, Window cut2, bool later1, bool later2) {
     for (const auto& part : parts) {
       if (part.sequence < 0) {
         if (wanted.special_tokens) emit_special(part);
       } else if (part.sequence == 0) {
-        emit_tokens(part, first, window1, overflow1);
+        emit_tokens(part, first, cut1, later1);
       } else if (second) {
-        emit_tokens(part, *second, window2, overflow2);
+        emit_tokens(part, *second, cut2, later2);
       }
     }
     out.splits.push_back(static_cast<std::int64_t>(out.ids.size()));
@@ -499,11 +501,12 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
     out.inputs.push_back(second ? 2 : 1);
   };
   // The overflow of the first sequence with everything of the second, then the first's start with the second's rest.
-  emit_row(windows1[0], windows2[0], false, false);
-  for (std::size_t i = 1; i < windows1.size(); ++i) {
-    for (std::size_t j = 0; j < windows2.size(); ++j) emit_row(windows1[i], windows2[j], true, j > 0);
+  emit_row(window1, window2, false, false);
+  for (const Window& other1 : overflow1) {
+    emit_row(other1, window2, true, false);
+    for (const Window& other2 : overflow2) emit_row(other1, other2, true, true);
   }
-  for (std::size_t j = 1; j < windows2.size(); ++j) emit_row(windows1[0], windows2[j], false, true);
+  for (const Window& other2 : overflow2) emit_row(window1, other2, false, true);
 }
 
 std::string Core::decode(const Id* ids, std::size_t n, bool skip_special_tokens) const {

@@ -28,6 +28,7 @@ struct SequenceInput {
 // What a call wants besides ids.
 struct Wanted {
   bool offsets = true, words = true, special_tokens = true;
+  bool overflow = true;  // what truncation cut, as further rows
 };
 
 // Everything that a tokenizer.json says, immutable: an encode in one thread never sees a change made in another.

@@ -17,6 +17,18 @@ const char* name_of(Strategy strategy) {
 
 const char* name_of(Side side) { return side == Side::left ? "left" : "right"; }
 
+}  // namespace
+
+Strategy strategy_of(std::string_view name) {
+  if (name == "longest_first") return Strategy::longest_first;
+  if (name == "only_first") return Strategy::only_first;
+  if (name == "only_second") return Strategy::only_second;
+  throw Error(
+      "strategy should be 'longest_first', 'only_first' or "
+      "'only_second', got '" +
+      std::string(name) + "'");
+}
+
 Truncation truncation_of(const nb::dict& spec) {
   Truncation made;
   for (const auto& [key, value] : spec) {
@@ -28,18 +40,6 @@ Truncation truncation_of(const nb::dict& spec) {
     else throw Error("unknown truncation option '" + name + "': expected max_length, stride, strategy or direction");
   }
   return made;
-}
-
-}  // namespace
-
-Strategy strategy_of(std::string_view name) {
-  if (name == "longest_first") return Strategy::longest_first;
-  if (name == "only_first") return Strategy::only_first;
-  if (name == "only_second") return Strategy::only_second;
-  throw Error(
-      "strategy should be 'longest_first', 'only_first' or "
-      "'only_second', got '" +
-      std::string(name) + "'");
 }
 
 template <>
@@ -197,7 +197,8 @@ nb::object Tokenizer::encode_batch(nb::handle batch, bool is_pretokenized, bool 
 }
 
 EncodedBatch Tokenizer::encode_arrays(nb::handle batch, bool add_special_tokens, bool is_pretokenized,
-                                      const std::optional<nb::dict>& truncation, bool offsets, bool words) const {
+                                      const std::optional<nb::dict>& truncation, bool offsets, bool words,
+                                      bool overflow) const {
   std::optional<Truncation> cut;
   if (truncation) cut = truncation_of(*truncation);
   Inputs inputs;
@@ -205,23 +206,48 @@ EncodedBatch Tokenizer::encode_arrays(nb::handle batch, bool add_special_tokens,
   EncodedBatch made{nullptr, core()};
   const nb::gil_scoped_release released;
   made.rows = std::make_shared<const Rows>(
-      inputs.encode(*made.core, {offsets, words, add_special_tokens}, cut ? &*cut : nullptr));
+      inputs.encode(*made.core, {offsets, words, add_special_tokens, overflow}, cut ? &*cut : nullptr));
   return made;
 }
 
-nb::object Tokenizer::encode_ids(nb::handle text, bool add_special_tokens) const {
-  if (!PyUnicode_Check(text.ptr())) throw nb::type_error("encode_ids takes a str");
+template <typename Use>
+nb::object Tokenizer::encode_one(nb::handle text, bool add_special_tokens, Use&& use) const {
+  if (!PyUnicode_Check(text.ptr())) throw nb::type_error("a text should be a str");
   const TextRef source = TextRef::of(text.ptr());
   const auto by = core();
-  Rows out;
-  {
-    const nb::gil_scoped_release released;
-    Core::Lease scratch(*by);
+  Core::Lease scratch(*by);
+  Rows& rows = (*scratch).rows;
+  const auto encode = [&] {
     (*scratch).utf8[0].clear();
+    rows.clear();
     const SequenceInput input{source.utf8((*scratch).utf8[0]), nullptr};
-    by->encode(input, nullptr, 0, {false, false, add_special_tokens}, nullptr, *scratch, out);
+    by->encode(input, nullptr, 0, {false, false, add_special_tokens}, nullptr, *scratch, rows);
+  };
+  if (source.bytes() < kShortText) {
+    encode();
+  } else {
+    const nb::gil_scoped_release released;
+    encode();
   }
-  return int_list(out.ids.data(), out.ids.size());
+  return use(*by, rows);
+}
+
+nb::object Tokenizer::encode_ids(nb::handle text, bool add_special_tokens) const {
+  return encode_one(text, add_special_tokens,
+                    [](const Core&, const Rows& rows) { return int_list(rows.ids.data(), rows.ids.size()); });
+}
+
+nb::object Tokenizer::encode_tokens(nb::handle text, bool add_special_tokens) const {
+  return encode_one(text, add_special_tokens, [](const Core& by, const Rows& rows) {
+    nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(rows.ids.size())));
+    if (!list.is_valid()) throw nb::python_error();
+    for (std::size_t i = 0; i < rows.ids.size(); ++i) {
+      nb::object token = token_text(by, rows, i);
+      if (!token.is_valid()) throw nb::python_error();
+      PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), token.release().ptr());
+    }
+    return list;
+  });
 }
 
 std::string Tokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const {

@@ -41,8 +41,9 @@ class Tokenizer {
   EncodingView encode(nb::handle sequence, nb::handle pair, bool is_pretokenized, bool add_special_tokens) const;
   nb::object encode_batch(nb::handle batch, bool is_pretokenized, bool add_special_tokens) const;
   EncodedBatch encode_arrays(nb::handle batch, bool add_special_tokens, bool is_pretokenized,
-                             const std::optional<nb::dict>& truncation, bool offsets, bool words) const;
+                             const std::optional<nb::dict>& truncation, bool offsets, bool words, bool overflow) const;
   nb::object encode_ids(nb::handle text, bool add_special_tokens) const;
+  nb::object encode_tokens(nb::handle text, bool add_special_tokens) const;
   std::string decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const;
   std::size_t add(nb::handle tokens, bool special);
   nb::object truncation() const;
@@ -50,6 +51,9 @@ class Tokenizer {
 
  private:
   void refresh() const;
+  // Calls use(core, rows) with the row of one text, without offsets and words.
+  template <typename Use>
+  nb::object encode_one(nb::handle text, bool add_special_tokens, Use&& use) const;
 
   struct Slots {
     std::shared_ptr<Slot<Model>> model;

@@ -192,6 +192,21 @@ class EncodedBatch:
             TokenizerError: a row is longer than `length`, or a key is unknown.
         """
 
+class Request:
+    """The options of a call, resolved; made by `Tokenizer.request`."""
+
+    def text(self, text: str, pair: str | None = None) -> dict[str, Any]:
+        """The results for one text or pair, as flat lists."""
+    def lists(self, inputs: Iterable[Any]) -> dict[str, Any]:
+        """The results for a batch, as lists of lists."""
+    def encode(self, inputs: Iterable[Any]) -> EncodedBatch: ...
+    def shape(self, batch: EncodedBatch) -> tuple[int, int] | None:
+        """(R, L) of the batch's matrices; None if its rows differ in length and aren't padded."""
+    def fill(self, batch: EncodedBatch, columns: int, out: dict[str, Any]) -> None:
+        """Writes the results into int64 arrays [R, columns] (`offset_mapping` [R, columns, 2]) that stand in `out`."""
+    def encodings(self, inputs: Iterable[Any]) -> list[Encoding]:
+        """An encoding for each row of the results, padded as they are."""
+
 class DecodeStream:
     """Decodes ids as they come, whole characters at a time."""
 
@@ -239,6 +254,7 @@ class Tokenizer:
         truncation: Mapping[str, Any] | None = None,
         offsets: bool = False,
         words: bool = False,
+        overflow: bool = True,
     ) -> EncodedBatch:
         """Encodes a batch into flat arrays, whatever truncation and padding the tokenizer itself is set to.
 
@@ -247,6 +263,7 @@ class Tokenizer:
             truncation: `max_length`, `stride`, `strategy` (longest_first, only_first, only_second), `direction`.
             offsets: keep character offsets.
             words: keep word ids.
+            overflow: keep what truncation cuts, as further rows.
 
         Raises:
             TypeError: an input is no str, or has lone surrogates.
@@ -258,7 +275,15 @@ class Tokenizer:
         """Trains the model on texts, or on lists of texts; see `enfold.tokenizers.trainers`."""
     encode_special_tokens: bool
     """Whether special tokens in a text are split like any other text."""
+    def request(self, options: dict[str, Any]) -> Request:
+        """Resolves a call's options: `add_special_tokens`, `is_pretokenized`, `split_special_tokens`, `overflow`,
+        `offsets`, `type_ids`, `attention_mask`, `special_tokens_mask`, `lengths`; `truncation` as for `encode_arrays`;
+        `padding` None or `length` (None for the longest), `multiple`, `side`, `id`, `type_id`, `token`.
+        """
+    def fits(self, request: Request) -> bool:
+        """Whether the tokenizer is still what it was when it made the request."""
     def encode_ids(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
+    def encode_tokens(self, text: str, add_special_tokens: bool = True) -> list[str]: ...
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
     def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
     def decode_stream(self, skip_special_tokens: bool = True) -> DecodeStream: ...

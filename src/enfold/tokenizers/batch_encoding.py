@@ -1,7 +1,7 @@
 """What a tokenizer call returns: a dictionary of lists or tensors that also maps tokens, words and characters."""
 
 from collections import UserDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +9,9 @@ from enfold.base.errors import ArgumentError
 
 if TYPE_CHECKING:
     from enfold.tokenizers import Encoding
+    from enfold.tokenizers._engine import Request
+
+_new = object.__new__
 
 
 class CharSpan(NamedTuple):
@@ -23,35 +26,6 @@ class TokenSpan(NamedTuple):
 
     start: int
     end: int
-
-
-class LazyEncodings(Sequence):
-    """The rows' `Encoding`s, each made when it is first looked at."""
-
-    def __init__(self, count: int, make: "Callable[[int], Encoding]"):
-        self._made: list[Encoding | None] = [None] * count
-        self._make = make
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        i = range(len(self))[index]
-        found = self._made[i]
-        if found is None:
-            found = self._made[i] = self._make(i)
-        return found
-
-    def __iter__(self) -> "Iterator[Encoding]":
-        return (self[i] for i in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        return list(self) == other if isinstance(other, list) else self is other
-
-    def __repr__(self) -> str:
-        return repr(list(self))
 
 
 class BatchEncoding(UserDict):
@@ -76,10 +50,29 @@ class BatchEncoding(UserDict):
         n_sequences: int | None = None,
     ):
         super().__init__(data)
-        self._encodings: Any = encoding if encoding is None or isinstance(encoding, Sequence) else [encoding]
+        self._made: Any = encoding if encoding is None or isinstance(encoding, Sequence) else [encoding]
+        self._source: tuple[Request, list] | None = None
         self._n_sequences = n_sequences
         if tensor_type is not None:
             self.convert_to_tensors(tensor_type, prepend_batch_axis)
+
+    @staticmethod
+    def of_call(data: dict[str, Any], request: "Request", inputs: list) -> "BatchEncoding":
+        """The result of a call; its encodings are made of the inputs when somebody looks at them."""
+        made = _new(BatchEncoding)
+        made.data = data
+        made._made = None
+        made._source = (request, inputs)
+        made._n_sequences = None
+        return made
+
+    @property
+    def _encodings(self) -> Any:
+        # Offsets and words cost time that few calls need.
+        if self._source is not None:
+            request, inputs = self._source
+            self._made, self._source = request.encodings(inputs), None
+        return self._made
 
     @property
     def n_sequences(self) -> int | None:
@@ -113,7 +106,7 @@ class BatchEncoding(UserDict):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.data = state["data"]
-        self._encodings = None
+        self._made = self._source = None
         self._n_sequences = state["n_sequences"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "BatchEncoding":
@@ -122,7 +115,7 @@ class BatchEncoding(UserDict):
     @property
     def is_fast(self) -> bool:
         """Whether rows can be mapped back to words and characters."""
-        return self._encodings is not None
+        return self._made is not None or self._source is not None
 
     @property
     def encodings(self) -> "Sequence[Encoding] | None":

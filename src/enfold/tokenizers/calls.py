@@ -2,31 +2,20 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.base.logging import get_logger
-from enfold.tokenizers.batch_encoding import BatchEncoding, LazyEncodings, tensor_kind, to_python
-from enfold.tokenizers.padding import (
-    Lengths,
-    PaddingStrategy,
-    TruncationStrategy,
-    pad_features,
-    resolve_lengths,
-    round_up,
-    side,
-)
-from enfold.tokenizers.rows import Rows
+from enfold.tokenizers.batch_encoding import BatchEncoding, to_python
+from enfold.tokenizers.padding import pad_features
+from enfold.tokenizers.requests import OPTIONS, Prepared, named, prepare
 
 if TYPE_CHECKING:
-    from enfold.tokenizers import Encoding, Tokenizer
+    from enfold.tokenizers import Tokenizer
 
 logger = get_logger(__name__)
 
-# The order in which the results appear.
-_ROW_KEYS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask")
+_KEPT_REQUESTS = 64
 _LONG_TEXT = "sequence-length-is-longer-than-the-specified-maximum"
 _TEXT_FORMS = (
     "Text must be a string, a list of strings (a batch, or one text split into words with is_split_into_words=True), "
@@ -51,10 +40,9 @@ class Calls:
     if TYPE_CHECKING:
         _tokenizer: Tokenizer
         _warned: set[str]
+        _requests: dict[tuple[Any, ...], Prepared]
         model_input_names: list[str]
         model_max_length: int
-        padding_side: str
-        truncation_side: str
         split_special_tokens: bool
         clean_up_tokenization_spaces: bool
         clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: bool
@@ -66,7 +54,6 @@ class Calls:
 
         @property
         def _model_type(self) -> str: ...
-        def _engine(self, split_special_tokens: bool) -> Tokenizer: ...
 
     def __call__(
         self,
@@ -129,48 +116,83 @@ class Calls:
             ArgumentError: an argument that doesn't exist or can't be honoured, or rows of different lengths asked for
                 as a tensor.
         """
-        options: dict[str, Any] = {
-            "add_special_tokens": add_special_tokens,
-            "padding": padding,
-            "truncation": truncation,
-            "max_length": max_length,
-            "stride": stride,
-            "is_split_into_words": is_split_into_words,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "padding_side": padding_side,
-            "return_tensors": return_tensors,
-            "return_token_type_ids": return_token_type_ids,
-            "return_attention_mask": return_attention_mask,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            "return_special_tokens_mask": return_special_tokens_mask,
-            "return_offsets_mapping": return_offsets_mapping,
-            "return_length": return_length,
-            "verbose": verbose,
-            "split_special_tokens": split_special_tokens,
-        }
-        known = [*options, "text", "text_pair", "text_target", "text_pair_target", "max_target_length"]
-        if unknown:
-            refuse_unknown(type(self).__call__, unknown, known)
-        if tokenizer_kwargs:
-            if strange := [key for key in tokenizer_kwargs if key not in options]:
-                refuse_unknown(type(self).__call__, strange, known)
-            options.update(tokenizer_kwargs)
-        if sanitize_control_tokens:
-            raise NotBuiltError("sanitize_control_tokens=True is not built yet: escape control tokens in the messages.")
-        if text is None and text_target is None:
-            raise ArgumentError("Nothing to encode: give text, or text_target for texts to be learned.")
-        lengths = self._lengths(options)
-        encoded = None if text is None else self._encode(text, text_pair, lengths, **options)
+        # In the order of OPTIONS; then what tells True from 1, which are one key of a dictionary.
+        options: tuple[Any, ...] = (
+            add_special_tokens,
+            padding,
+            truncation,
+            max_length,
+            stride,
+            is_split_into_words,
+            pad_to_multiple_of,
+            padding_side,
+            return_tensors,
+            return_token_type_ids,
+            return_attention_mask,
+            return_overflowing_tokens,
+            return_special_tokens_mask,
+            return_offsets_mapping,
+            return_length,
+            verbose,
+            split_special_tokens,
+            padding.__class__,
+            truncation.__class__,
+            max_length.__class__,
+        )
+        if unknown or tokenizer_kwargs or sanitize_control_tokens:
+            options = _with_others(type(self).__call__, options, tokenizer_kwargs, unknown, sanitize_control_tokens)
+        prepared = self._prepared(options)
         if text_target is None:
-            assert encoded is not None
-            return encoded
+            if text is None:
+                raise ArgumentError("Nothing to encode: give text, or text_target for texts to be learned.")
+            return self._answer(text, text_pair, prepared)
+        encoded = None if text is None else self._answer(text, text_pair, prepared)
         if max_target_length is not None:
-            lengths = Lengths(lengths.padding, lengths.truncation, max_target_length)
-        target = self._for_targets()._encode(text_target, text_pair_target, lengths, **options)
+            options = (*options, max_target_length)
+        targets = self._for_targets()
+        target = targets._answer(text_target, text_pair_target, targets._prepared(options))
         if encoded is None:
             return target
         encoded["labels"] = target["input_ids"]
         return encoded
+
+    def _prepared(self, options: tuple[Any, ...]) -> Prepared:
+        """What the tokenizer does for these options (values of OPTIONS, their classes, max_target_length)."""
+        kept = self._requests
+        try:
+            found = kept.get(options)
+        except TypeError:  # a value that can't be a key; preparing it says so if it matters
+            kept, found = {}, None
+        if found is None or found.names != self.model_input_names or not self._tokenizer.fits(found.engine):
+            found = prepare(self, *named(options))  # type: ignore[arg-type]
+            if kept is self._requests:
+                if len(kept) >= _KEPT_REQUESTS:
+                    kept.clear()
+                kept[options] = found
+        if found.lengths.notice is not None:
+            found.lengths.warn(stacklevel=3)
+        return found
+
+    def _answer(self, text: Any, pair: Any, prepared: Prepared) -> BatchEncoding:
+        engine = prepared.engine
+        listed = prepared.kind is None and not prepared.overflow
+        if listed and not prepared.words and type(text) is str and (not pair or type(pair) is str):
+            inputs: list = [(text, pair)] if pair else [text]
+            data = engine.text(text, pair) if pair else engine.text(text)
+            longest = len(data["input_ids"])
+        else:
+            inputs, batched = _inputs(text, pair, prepared.words)
+            if prepared.kind is not None:
+                data = prepared.tensors(inputs)
+                longest = data["input_ids"].shape[1]
+            else:
+                data = engine.lists(inputs)
+                longest = 0 if prepared.limit is None else max(map(len, data["input_ids"]), default=0)
+                if listed and not batched:
+                    data = {key: rows if key == "length" else rows[0] for key, rows in data.items()}
+        if prepared.limit is not None and longest > prepared.limit:
+            self._warn_if_long(longest)
+        return BatchEncoding.of_call(data, engine, inputs)
 
     def encode(
         self,
@@ -208,117 +230,15 @@ class Calls:
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
     ) -> list[str]:
         """The tokens of a text as strings of the vocabulary."""
+        if type(text) is str and not pair and not kwargs and not self.split_special_tokens:
+            tokens = self._tokenizer.encode_tokens(text, add_special_tokens)
+            self._warn_if_long(len(tokens))
+            return tokens
         return self(text, pair, add_special_tokens=add_special_tokens, **kwargs).tokens()
 
     def _for_targets(self) -> "Calls":
         """The tokenizer for texts to be learned: translators have another template or vocabulary for them."""
         return self
-
-    def _lengths(self, options: dict[str, Any]) -> Lengths:
-        return resolve_lengths(
-            self,  # type: ignore[arg-type]
-            options.pop("padding"),
-            options.pop("truncation"),
-            options.pop("max_length"),
-            options["pad_to_multiple_of"],
-            options["verbose"],
-        )
-
-    def _encode(
-        self,
-        text: Any,
-        text_pair: Any,
-        lengths: Lengths,
-        *,
-        add_special_tokens: bool,
-        stride: int,
-        is_split_into_words: bool,
-        pad_to_multiple_of: int | None,
-        padding_side: str | None,
-        return_tensors: Any,
-        return_token_type_ids: bool | None,
-        return_attention_mask: bool | None,
-        return_overflowing_tokens: bool,
-        return_special_tokens_mask: bool,
-        return_offsets_mapping: bool,
-        return_length: bool,
-        verbose: bool,
-        split_special_tokens: bool | None,
-    ) -> BatchEncoding:
-        inputs, batched = _inputs(text, text_pair, is_split_into_words)
-        kind = None if return_tensors is None else tensor_kind(return_tensors)
-        names = self.model_input_names
-        wanted = {
-            "input_ids": True,
-            "token_type_ids": "token_type_ids" in names if return_token_type_ids is None else return_token_type_ids,
-            "attention_mask": "attention_mask" in names if return_attention_mask is None else return_attention_mask,
-            "special_tokens_mask": return_special_tokens_mask,
-        }
-        keys = tuple(key for key in _ROW_KEYS if wanted[key])
-        truncation = None
-        if lengths.truncation is not TruncationStrategy.DO_NOT_TRUNCATE:
-            truncation = {
-                "max_length": lengths.max_length,
-                "stride": stride,
-                "strategy": lengths.truncation.value,
-                "direction": side(self.truncation_side, "truncation_side"),
-            }
-        split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        engine = self._engine(split)
-        asked = {
-            "add_special_tokens": add_special_tokens,
-            "is_pretokenized": is_split_into_words,
-            "truncation": truncation,
-        }
-        batch = engine.encode_arrays(inputs, **asked, offsets=return_offsets_mapping)
-        limit = None if truncation is None or return_overflowing_tokens else len(inputs)
-        rows = Rows(batch, limit)
-        target = self._padded_length(rows, lengths, pad_to_multiple_of)
-        where = side(self.padding_side if padding_side is None else padding_side, "padding_side")
-        fills = {
-            "input_ids": self.pad_token_id if target is not None else 0,
-            "token_type_ids": self.pad_token_type_id,
-            "attention_mask": 0,
-            "special_tokens_mask": 1,
-        }
-        data: dict[str, Any]
-        if kind is not None:
-            data = rows.tensors(keys, target, where, fills, return_offsets_mapping)
-        else:
-            data = rows.lists(keys, target, where, fills, return_offsets_mapping)
-        if return_length:
-            data["length"] = [max(n, target or 0) for n in rows.lengths()]
-        if return_overflowing_tokens:
-            data["overflow_to_sample_mapping"] = rows.samples()
-        if verbose and lengths.max_length is None:
-            self._warn_if_long(max([target or 0, *rows.lengths()]))
-
-        pad_token = self.pad_token or ""
-        pad_id, pad_type_id = fills["input_ids"], fills["token_type_ids"]
-
-        # Offsets and words cost time that few calls need: they are computed when somebody looks.
-        @cache
-        def with_spans() -> Rows:
-            return Rows(copy(engine).encode_arrays(inputs, **asked, offsets=True, words=True), limit)
-
-        def make(row: int) -> "Encoding":
-            encoding = with_spans().encoding(row)
-            if target is not None:
-                encoding.pad(target, direction=where, pad_id=pad_id, pad_type_id=pad_type_id, pad_token=pad_token)
-            return encoding
-
-        encodings = LazyEncodings(len(rows), make)
-        if kind is None and not batched and not return_overflowing_tokens:
-            data = {key: value[0] if value and isinstance(value[0], list) else value for key, value in data.items()}
-        return BatchEncoding(data, encodings, tensor_type=kind)
-
-    def _padded_length(self, rows: "Rows", lengths: Lengths, multiple: int | None) -> int | None:
-        if lengths.padding is PaddingStrategy.DO_NOT_PAD:
-            return None
-        if lengths.padding is PaddingStrategy.LONGEST:
-            return round_up(max(rows.lengths(first_of_sample=True), default=0), multiple)
-        assert lengths.max_length is not None
-        return round_up(lengths.max_length, multiple)
 
     def _warn_if_long(self, n: int) -> None:
         if n <= self.model_max_length or self.model_max_length == 0:
@@ -447,26 +367,56 @@ class Calls:
         return text
 
 
+def _with_others(
+    function: Callable,
+    options: tuple[Any, ...],
+    more: Mapping[str, Any] | None,
+    unknown: Mapping[str, Any],
+    sanitize: bool,
+) -> tuple[Any, ...]:
+    """The options with those of `tokenizer_kwargs` in their place; refuses arguments that nobody reads."""
+    known = [*OPTIONS, "text", "text_pair", "text_target", "text_pair_target", "max_target_length"]
+    if unknown:
+        refuse_unknown(function, unknown, known)
+    if more and (strange := [key for key in more if key not in OPTIONS]):
+        refuse_unknown(function, strange, known)
+    if sanitize:
+        raise NotBuiltError("sanitize_control_tokens=True is not built yet: escape control tokens in the messages.")
+    values = {**dict(zip(OPTIONS, options, strict=False)), **(more or {})}
+    return (*values.values(), *(values[key].__class__ for key in ("padding", "truncation", "max_length")))
+
+
 def _inputs(text: Any, pair: Any, split_into_words: bool) -> tuple[list, bool]:
-    """The engine's inputs, and whether they are a batch."""
+    """The engine's inputs, as lists that nobody else holds, and whether they are a batch."""
     for value in (text, pair):
         if value is not None and not _is_text(value):
             raise ArgumentError(f"{_TEXT_FORMS}; got {_describe(value)}.")
+    own: Callable = _as_is
     if split_into_words:
         if isinstance(text, str) or isinstance(pair, str):
             raise ArgumentError(f"is_split_into_words=True needs lists of words; got {_describe(text)}.")
         batched = bool(text) and isinstance(text[0], (list, tuple))
+        own = _own_words
     else:
         batched = isinstance(text, (list, tuple))
     if not batched:
-        return [(text, pair)] if pair else [text], False
+        return [(own(text), own(pair))] if pair else [own(text)], False
     if pair is None:
-        return (text if isinstance(text, list) else list(text)), True
+        return [own(words) for words in text] if split_into_words else list(text), True
     if isinstance(pair, str):
         raise ArgumentError("text is a batch, so text_pair must be a list of the same length; got one string.")
     if len(text) != len(pair):
         raise ArgumentError(f"text has {len(text)} entries and text_pair {len(pair)}: they must be as many.")
-    return list(zip(text, pair, strict=True)), True
+    return list(zip(map(own, text), map(own, pair), strict=True)), True
+
+
+def _as_is(text: Any) -> Any:
+    return text
+
+
+def _own_words(words: Any) -> Any:
+    """A copy of a list of words, or of a pair of such lists."""
+    return [_own_words(word) if isinstance(word, (list, tuple)) else word for word in words]
 
 
 def _is_text(value: Any, depth: int = 0) -> bool:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # A `model_max_length` above this means that the model sets no limit; the value itself is what files carry.
 NO_LIMIT = int(1e20)
 UNLIMITED = int(1e30)
+_USELESS_LENGTH = (
+    "`max_length` has no effect with `padding=True` and no truncation: rows are padded to the longest. "
+    "Use padding='max_length' to pad to max_length, truncation=True to cut at it."
+)
 
 
 class PaddingStrategy(StrEnum):
@@ -36,11 +40,20 @@ class TruncationStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Padding and truncation after their defaults are filled in; `max_length` in tokens."""
+    """Padding and truncation after their defaults are filled in; `max_length` in tokens.
+
+    `notice` is what the caller should be warned of.
+    """
 
     padding: PaddingStrategy
     truncation: TruncationStrategy
     max_length: int | None
+    notice: str | None = None
+
+    def warn(self, stacklevel: int) -> None:
+        """Warn of what there is to warn of; at `stacklevel` 1 the place named is the one that calls this."""
+        if self.notice is not None:
+            warnings.warn(self.notice, stacklevel=stacklevel + 1)
 
 
 def side(value: str, name: str) -> str:
@@ -91,12 +104,7 @@ def resolve_lengths(
         TruncationStrategy.LONGEST_FIRST,
         TruncationStrategy.DO_NOT_TRUNCATE,
     )
-    if padding is True and max_length is not None and cut is TruncationStrategy.DO_NOT_TRUNCATE and verbose:
-        warnings.warn(
-            "`max_length` has no effect with `padding=True` and no truncation: rows are padded to the longest. "
-            "Use padding='max_length' to pad to max_length, truncation=True to cut at it.",
-            stacklevel=4,
-        )
+    useless = padding is True and max_length is not None and cut is TruncationStrategy.DO_NOT_TRUNCATE and verbose
     if max_length is None:
         limited = tokenizer.model_max_length <= NO_LIMIT
         if pad is PaddingStrategy.MAX_LENGTH:
@@ -119,7 +127,7 @@ def resolve_lengths(
             f"Rows are cut at max_length={max_length} and padded to a multiple of {pad_to_multiple_of}: "
             "max_length must be a multiple of pad_to_multiple_of."
         )
-    return Lengths(pad, cut, max_length)
+    return Lengths(pad, cut, max_length, _USELESS_LENGTH if useless else None)
 
 
 def round_up(length: int, multiple: int | None) -> int:
@@ -164,6 +172,7 @@ def pad_features(
         return_tensors = _tensor_kind(required)
     features = {key: to_python(value) for key, value in features.items()}
     lengths = resolve_lengths(tokenizer, padding, None, max_length, verbose=verbose)
+    lengths.warn(stacklevel=3)
     where = side(tokenizer.padding_side if padding_side is None else padding_side, "padding_side")
     with_mask = (
         "attention_mask" in tokenizer.model_input_names if return_attention_mask is None else return_attention_mask

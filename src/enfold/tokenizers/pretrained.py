@@ -103,7 +103,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
         family = type(self).family
         given = dict(options)
         self.name_or_path = name_or_path
-        self._split_engine: Tokenizer | None = None
         self._promoted: list[AddedToken] = []
         self._decoder: str | None = None
         self._warned: set[str] = set()
@@ -266,7 +265,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
         for name, section in sections.items():
             setattr(engine, name, component_of(slots[name](json.dumps(section, ensure_ascii=False))))
         self._tokenizer = engine
-        self._split_engine = None
 
     def _rebuilt(self, document: str) -> "Tokenizer":
         """An engine from a changed document; what a document can't say is said again."""
@@ -352,7 +350,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
     def _set_prefix_space(self, value: bool) -> None:
         changed = add_prefix_space(self._tokenizer.to_str(), value, self.name_or_path)
         self._tokenizer = self._rebuilt(changed)
-        self._split_engine = None
 
     def _tell_differences(self, parts: FileParts, path: Path) -> None:
         """The family's pipeline stands in for the file's; where they differ, say so."""
@@ -388,20 +385,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
     @add_eos_token.setter
     def add_eos_token(self, value: bool) -> None:
         self._set_begin_end(self._add_bos, bool(value))
-
-    def _engine(self, split_special_tokens: bool) -> "Tokenizer":
-        """The engine; one that splits special tokens is made apart, so that no call changes a shared one."""
-        if not split_special_tokens:
-            return self._tokenizer
-        if self._split_engine is None:
-            engine = copy(self._tokenizer)
-            engine.encode_special_tokens = True
-            self._split_engine = engine
-        return self._split_engine
-
-    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
-        self._split_engine = None
-        return super().add_tokens(new_tokens, special_tokens)
 
     @property
     def _model_type(self) -> str:
@@ -476,7 +459,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
         return document.build().decode([vocab[token] for token in tokens], skip_special_tokens=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_split_engine": None}
+        return {**self.__dict__, "_requests": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

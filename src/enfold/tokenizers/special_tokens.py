@@ -88,6 +88,8 @@ class SpecialTokens:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
     def __setattr__(self, attribute: str, value: Any) -> None:
+        # What calls resolved from the attributes no longer holds.
+        self.__dict__["_requests"] = {}
         name, is_id = _token_name(attribute)
         named = self.__dict__.get("_special_tokens", {})
         if name in named:

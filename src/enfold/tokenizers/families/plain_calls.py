@@ -7,6 +7,7 @@ from enfold.base.errors import ArgumentError
 from enfold.tokenizers.batch_encoding import BatchEncoding, tensor_kind
 from enfold.tokenizers.calls import Calls
 from enfold.tokenizers.padding import Lengths, PaddingStrategy, TruncationStrategy
+from enfold.tokenizers.requests import lengths_of, named
 
 
 class PlainCalls(Calls):
@@ -25,7 +26,17 @@ class PlainCalls(Calls):
         """The ids of a text: `tokenizer(text, …)["input_ids"]`, with the same arguments."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
 
-    def _encode(self, text: Any, text_pair: Any, lengths: Lengths, **options: Any) -> BatchEncoding:  # type: ignore[override]
+    def _prepared(self, options: tuple[Any, ...]) -> Any:
+        by_name, max_target_length = named(options)
+        lengths = lengths_of(self, by_name, max_target_length)  # type: ignore[arg-type]
+        lengths.warn(stacklevel=3)
+        return lengths, by_name
+
+    def _answer(self, text: Any, pair: Any, prepared: Any) -> BatchEncoding:
+        lengths, options = prepared
+        return self._encode(text, pair, lengths, options)
+
+    def _encode(self, text: Any, text_pair: Any, lengths: Lengths, options: Mapping[str, Any]) -> BatchEncoding:
         for name in ("return_offsets_mapping",):
             if options[name]:
                 raise ArgumentError(f"{name}=True needs a tokenizer with an engine; {type(self).__name__} has none.")
