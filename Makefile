@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 SOURCES := $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name 'CMakeLists.txt') CMakeLists.txt
 WORKERS ?= 2
 
-.PHONY: demo test lint format bench docs lines weights native wheel nightly clean
+.PHONY: demo test lint format bench docs lines weights native wheel nightly fuzz clean
 
 demo: weights
 	$(BIN)/python examples/demo.py
@@ -46,6 +46,16 @@ lines: $(VENV)/.installed
 # Rebuild what changed in native/ and install it into .venv; Python files are read where they lie.
 native: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+
+# The engine under address and undefined-behaviour sanitizers: each target of native/fuzz for FUZZ_SECONDS. With clang
+# (CXX=clang++) the inputs are libFuzzer's. What is found lies in build/fuzz.
+FUZZ_SECONDS ?= 60
+fuzz:
+	cmake -S native/fuzz -B build/fuzz
+	cmake --build build/fuzz --parallel $(WORKERS)
+	cd build/fuzz && for name in document charsmap encode decode; do \
+		mkdir -p found/$$name && \
+		./fuzz_$$name -max_total_time=$(FUZZ_SECONDS) found/$$name $(CURDIR)/native/fuzz/seeds/$$name || exit 1; done
 
 wheel: $(VENV)/.installed
 	$(BIN)/python -m build --wheel --outdir dist

@@ -1,0 +1,5 @@
+import sys
+
+from benchmarks.tokenizers import main
+
+main(sys.argv[1:])
