@@ -19,7 +19,7 @@ def provide_unigram() -> None:
         return
     from sentencepiece import SentencePieceTrainer
 
-    from enfold.tokenizers.formats.sentencepiece import library_document, read_sentencepiece
+    from enfold.tokenizers.formats.sentencepiece import generic_document, read_sentencepiece
 
     folder().mkdir(parents=True, exist_ok=True)
     sentences = [line for of in documents().values() for text in of[: len(of) // 3] for line in text.splitlines()]
@@ -27,5 +27,13 @@ def provide_unigram() -> None:
         sentence_iterator=iter(sentences), model_prefix=str(target.with_suffix("")), vocab_size=SIZE,
         model_type="unigram", character_coverage=0.9995, num_threads=1, minloglevel=2,
     )  # fmt: skip
-    document = library_document(read_sentencepiece(target.with_suffix(".model")))
+    model = read_sentencepiece(target.with_suffix(".model"))
+    document = generic_document(model)
+    # As T5 and XLM-R have it, which is what the library does with such a file.
+    steps: list[dict[str, object]] = [{"type": "Strip", "strip_left": True, "strip_right": True}]
+    steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    steps.insert(0, {"type": "Precompiled", "precompiled_charsmap": model.parts().charsmap})
+    document.sections["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    codec = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    document.sections["pre_tokenizer"] = document.sections["decoder"] = codec
     target.write_text(document.build().to_str(), encoding="utf-8")

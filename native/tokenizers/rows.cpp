@@ -25,6 +25,7 @@ void Rows::clear() {
   samples.clear();
   inputs.clear();
   texts.clear();
+  whole = false;
 }
 
 void Rows::append(const Rows& other) {
