@@ -17,10 +17,23 @@ class ByteWords {
   // Whether the vocabulary has a token for every byte of a text; what becomes of others the model knows.
   bool spells(std::string_view text) const;
 
+  // A place between two characters: where the second begins and the bytes of both.
+  struct Boundary {
+    const char* at;
+    std::uint32_t left, right;
+    std::size_t bit;
+  };
+  // Asks for the memory that may_join() will look at.
+  Boundary boundary(const char* at, std::size_t left, std::size_t right) const {
+    const Boundary made{at, static_cast<std::uint32_t>(left), static_cast<std::uint32_t>(right),
+                        place(at - left, left, at, right)};
+    boundaries_.fetch(made.bit);
+    return made;
+  }
   // Whether a token of the vocabulary might span the boundary between two characters. The merges of a word never reach
   // over one that none spans, so a long word (a sentence, in scripts without spaces) may be cut there.
-  bool may_join(const char* left, std::size_t left_size, const char* right, std::size_t right_size) const {
-    return boundaries_.get(place(left, left_size, right, right_size)) || breaks(left, left_size, right, right_size);
+  bool may_join(const Boundary& b) const {
+    return boundaries_.get(b.bit) || breaks(b.at - b.left, b.left, b.at, b.right);
   }
   // The token that stands for these bytes, whether merges reach it or not (for ignore_merges).
   Id whole(const char* p, std::size_t n, std::string& spelled) const;
@@ -39,6 +52,7 @@ class ByteWords {
     explicit Bits(std::size_t n) : words_(n / 64) {}
     void set(std::size_t i) { words_[i >> 6] |= 1ull << (i & 63); }
     bool get(std::size_t i) const { return words_[i >> 6] >> (i & 63) & 1; }
+    void fetch(std::size_t i) const { prefetch(&words_[i >> 6]); }
 
    private:
     std::vector<std::uint64_t> words_;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "byte_words.hpp"
@@ -69,18 +70,26 @@ class ByteLevelPlan final : public Plan {
     if (ignores_merges && bytes_->whole(p, n, scratch.word) != kNoId) return words.add(p, n, gap);
     const char* const end = p + n;
     const char* from = p;
+    // The tables are asked about several boundaries at once, so that none waits for memory by itself.
+    std::array<ByteWords::Boundary, 16> boundaries;
     std::size_t left = unicode::length(static_cast<unsigned char>(*p));
     for (const char* q = p + left; q < end;) {
-      const auto lead = static_cast<unsigned char>(*q);
-      const std::size_t right = unicode::length(lead);
-      // Between two ASCII characters a look into the tables would cost more than it saves.
-      if ((lead >= 0x80 || static_cast<unsigned char>(q[-1]) >= 0x80) && !bytes_->may_join(q - left, left, q, right)) {
-        words.add(from, static_cast<std::size_t>(q - from), gap, false, ignores_merges);
-        gap = 0;
-        from = q;
+      std::size_t count = 0;
+      for (; q < end && count < boundaries.size(); q += left) {
+        const auto lead = static_cast<unsigned char>(*q);
+        const std::size_t right = unicode::length(lead);
+        // Between two ASCII characters a look into the tables would cost more than it saves.
+        if (lead >= 0x80 || static_cast<unsigned char>(q[-1]) >= 0x80)
+          boundaries[count++] = bytes_->boundary(q, left, right);
+        left = right;
       }
-      left = right;
-      q += right;
+      for (std::size_t i = 0; i < count; ++i) {
+        const char* const at = boundaries[i].at;
+        if (bytes_->may_join(boundaries[i])) continue;
+        words.add(from, static_cast<std::size_t>(at - from), gap, false, ignores_merges);
+        gap = 0;
+        from = at;
+      }
     }
     // A part of a piece is never looked up whole: the reference would not either.
     words.add(from, static_cast<std::size_t>(end - from), gap, true, ignores_merges);
