@@ -6,17 +6,18 @@ namespace enfold::tok {
 
 using unicode::Change;
 
-Aligned Aligned::from(std::string_view input, std::uint32_t at) {
+Aligned Aligned::from(std::string_view piece, std::uint32_t at) {
   Aligned made;
-  made.text = input;
-  made.origin.resize(input.size());
-  for (std::size_t i = 0; i < input.size();) {
-    const std::size_t n = unicode::length(static_cast<unsigned char>(input[i]));
+  made.text = piece;
+  made.origin.resize(piece.size());
+  for (std::size_t i = 0; i < piece.size();) {
+    const std::size_t n = unicode::length(static_cast<unsigned char>(piece[i]));
     const Span span{at + static_cast<std::uint32_t>(i), at + static_cast<std::uint32_t>(i + n)};
     for (std::size_t k = 0; k < n; ++k) made.origin[i + k] = span;
     i += n;
   }
-  made.covers = {at, at + static_cast<std::uint32_t>(input.size())};
+  made.input = {piece.data() - at, at + piece.size()};
+  made.covers = {at, at + static_cast<std::uint32_t>(piece.size())};
   return made;
 }
 
@@ -151,12 +152,13 @@ Aligned Aligned::slice(std::size_t begin, std::size_t end) const {
   made.origin.assign(origin.begin() + static_cast<std::ptrdiff_t>(begin),
                      origin.begin() + static_cast<std::ptrdiff_t>(end));
   source(begin, end, made.covers);
+  made.input = input;
   return made;
 }
 
-void Aligned::split(std::vector<Cut> cuts, Behavior behavior, std::vector<Aligned>& out) const {
+void Aligned::split(std::vector<Cut> cuts, Behavior behavior, std::vector<Aligned>& out, bool keep_empty) const {
   const auto emit = [&](const Cut& cut) {
-    if (cut.begin < cut.end) out.push_back(slice(cut.begin, cut.end));
+    if (cut.begin < cut.end || keep_empty) out.push_back(slice(cut.begin, cut.end));
   };
   switch (behavior) {
     case Behavior::isolated:

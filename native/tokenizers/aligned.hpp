@@ -29,8 +29,10 @@ struct Aligned {
   std::string text;          // UTF-8, after all edits so far
   std::vector<Span> origin;  // for each byte of `text`: the bytes of the whole input it stands for
   Span covers{};             // the bytes of the whole input that this piece stands for
+  std::string_view input{};  // the whole input, as far as it goes on living
 
-  static Aligned from(std::string_view input, std::uint32_t at);
+  // Of a text that lies at byte `at` of the whole input.
+  static Aligned from(std::string_view text, std::uint32_t at);
 
   // Replaces everything. `dropped` characters at the start vanish without a successor.
   void transform(const std::vector<unicode::Change>& changes, std::size_t dropped = 0);
@@ -46,8 +48,8 @@ struct Aligned {
   // Bytes of the input behind bytes [begin, end) of the text; false if they lie outside of it.
   bool source(std::size_t begin, std::size_t end, Span& out) const;
   Aligned slice(std::size_t begin, std::size_t end) const;
-  // Appends the non-empty pieces that the cuts leave under the given behaviour.
-  void split(std::vector<Cut> cuts, Behavior behavior, std::vector<Aligned>& out) const;
+  // Appends the pieces that the cuts leave under the given behaviour; empty ones only if asked for.
+  void split(std::vector<Cut> cuts, Behavior behavior, std::vector<Aligned>& out, bool keep_empty = false) const;
 };
 
 // For each byte of a text, the index of its character.

@@ -8,6 +8,8 @@
 #include "binding.hpp"
 #include "byte_level.hpp"
 #include "components.hpp"
+#include "custom.hpp"
+#include "text_objects.hpp"
 
 namespace enfold::tok {
 
@@ -33,6 +35,17 @@ std::shared_ptr<Slot<T>> sequence_of(const std::vector<std::shared_ptr<Slot<T>>>
   return std::make_shared<Slot<T>>(std::move(flat));
 }
 
+template <typename T, std::shared_ptr<const T> (*make)(nb::object)>
+std::shared_ptr<Slot<T>> custom_slot(nb::object object) {
+  return std::make_shared<Slot<T>>(make(std::move(object)));
+}
+
+template <typename T>
+nb::object object_of(Slot<T>& slot) {
+  if constexpr (std::is_same_v<T, PostProcessor>) return nb::none();
+  else return custom_object(*slot.get());
+}
+
 // What all kinds share; a model has no specification of a few options only, and is bound by itself.
 template <typename T>
 nb::class_<Slot<T>> bind_slot(nb::module_& m, const char* name, const char* doc) {
@@ -43,6 +56,7 @@ nb::class_<Slot<T>> bind_slot(nb::module_& m, const char* name, const char* doc)
       .def_prop_ro("kind", [](const S&) { return Kind<T>::name; })
       .def_prop_ro("type", [](const S& s) { return s.type(); })
       .def_prop_ro("spec", &spec_of<T>)
+      .def_prop_ro("object", &object_of<T>)
       .def_prop_ro("parts", [](const S& s) { return s.parts(); })
       .def("assign", &S::assign, "spec"_a)
       .def(
@@ -86,35 +100,15 @@ std::shared_ptr<const Model> model_of(std::string spec) {
   return read_model(json::Document(std::move(spec)).root());
 }
 
-// A token of one word; offsets are bytes of it.
-struct Token {
-  std::int64_t id;
-  std::string value;
-  std::pair<std::size_t, std::size_t> offsets;
-};
-
-void bind_token(nb::module_& m) {
-  nb::class_<Token>(m, "Token", "A token of one word: id, text, and the bytes of the word that it stands for.")
-      .def(
-          "__init__",
-          [](Token* self, std::int64_t id, std::string value, std::pair<std::size_t, std::size_t> offsets) {
-            new (self) Token{id, std::move(value), offsets};
-          },
-          "id"_a, "value"_a, "offsets"_a)
-      .def_ro("id", &Token::id)
-      .def_ro("value", &Token::value)
-      .def_ro("offsets", &Token::offsets)
-      .def("as_tuple", [](const Token& t) { return nb::make_tuple(t.id, t.value, t.offsets); });
-}
-
 std::vector<Token> tokenize(const Slot<Model>& slot, std::string_view word) {
   const auto model = slot.get();
   std::vector<Piece> pieces;
   model->tokenize(word, pieces);
   std::vector<Token> out;
   for (const Piece& piece : pieces) {
-    const std::string_view text =
-        model->vocab.contains(piece.id) ? model->vocab[piece.id] : word.substr(piece.begin, piece.end - piece.begin);
+    const std::string_view text = model->vocab.contains(piece.id) && piece.id != model->own_text_id()
+                                      ? model->vocab[piece.id]
+                                      : word.substr(piece.begin, piece.end - piece.begin);
     out.push_back({piece.id, std::string(text), {piece.begin, piece.end}});
   }
   return out;
@@ -158,14 +152,15 @@ std::string normalize_str(Slot<Normalizer>& slot, std::string_view text) {
 }
 
 nb::list pre_tokenize_str(Slot<PreTokenizer>& slot, std::string_view text) {
-  std::vector<Aligned> pieces{Aligned::from(text, 0)};
-  slot.get()->apply(pieces);
+  std::vector<Split> splits;
+  splits.push_back({Aligned::from(text, 0), {}});
+  slot.get()->apply_to_splits(splits);
   std::vector<std::uint32_t> characters;
   index_characters(text, characters);
   nb::list out;
-  for (const Aligned& piece : pieces) {
-    const Span span = in_characters(piece.covers, characters);
-    out.append(nb::make_tuple(piece.text, nb::make_tuple(span.begin, span.end)));
+  for (const Split& split : splits) {
+    const Span span = in_characters(split.text.covers, characters);
+    out.append(nb::make_tuple(split.text.text, nb::make_tuple(span.begin, span.end)));
   }
   return out;
 }
@@ -185,17 +180,30 @@ void bind_components(nb::module_& m) {
     for (const char32_t c : byte_level::kTable.character) unicode::append(out.emplace_back(), c);
     return out;
   });
-  bind_token(m);
   bind_model(m);
   bind_slot<Normalizer>(m, "NormalizerSlot", "The place of a normalizer.")
-      .def("normalize_str", &normalize_str, "sequence"_a);
+      .def_static("custom", &custom_slot<Normalizer, custom_normalizer>, "object"_a)
+      .def("normalize_str", &normalize_str, "sequence"_a)
+      .def("normalize", [](Slot<Normalizer>& s, NormalizedText& text) { s.get()->apply(text.text()); }, "normalized"_a);
   bind_slot<PreTokenizer>(m, "PreTokenizerSlot", "The place of a pre-tokenizer.")
-      .def("pre_tokenize_str", &pre_tokenize_str, "sequence"_a);
+      .def_static("custom", &custom_slot<PreTokenizer, custom_pre_tokenizer>, "object"_a)
+      .def("pre_tokenize_str", &pre_tokenize_str, "sequence"_a)
+      .def(
+          "pre_tokenize", [](Slot<PreTokenizer>& s, SplitText& text) { s.get()->apply_to_splits(text.splits()); },
+          "pretok"_a);
   bind_slot<PostProcessor>(m, "PostProcessorSlot", "The place of a post-processor.")
       .def(
           "num_special_tokens_to_add", [](Slot<PostProcessor>& s, bool pair) { return s.get()->added(pair); },
-          "is_pair"_a);
-  bind_slot<Decoder>(m, "DecoderSlot", "The place of a decoder.").def("decode", &decode, "tokens"_a);
+          "is_pair"_a)
+      .def(
+          "process",
+          [](Slot<PostProcessor>& s, const EncodingView& encoding, const EncodingView* pair, bool special) {
+            return process(s.get().get(), encoding, pair, special);
+          },
+          "encoding"_a, "pair"_a = nb::none(), "add_special_tokens"_a = true);
+  bind_slot<Decoder>(m, "DecoderSlot", "The place of a decoder.")
+      .def_static("custom", &custom_slot<Decoder, custom_decoder>, "object"_a)
+      .def("decode", &decode, "tokens"_a);
 }
 
 }  // namespace enfold::tok

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "binding.hpp"
+#include "byte_offsets.hpp"
 
 namespace enfold::tok {
 
@@ -107,18 +108,6 @@ std::optional<Range> word_to_chars(const EncodingView& e, std::size_t word, std:
   return Range{offsets[tokens->first].begin, offsets[tokens->second - 1].end};
 }
 
-Rows own_rows(const EncodingView& e) {
-  Rows made;
-  for (std::size_t r = e.row; r < e.end; ++r) made.append(e.rows->row(r));
-  return made;
-}
-
-void assign(EncodingView& e, Rows rows) {
-  e.rows = std::make_shared<const Rows>(std::move(rows));
-  e.row = 0;
-  e.end = e.rows->size();
-}
-
 void pad_encoding(EncodingView& e, std::size_t length, const std::string& direction, Id id, std::int32_t type_id,
                   const std::string& token) {
   Padding padding;
@@ -127,18 +116,6 @@ void pad_encoding(EncodingView& e, std::size_t length, const std::string& direct
   padding.type_id = type_id;
   padding.token = token;
   assign(e, pad(own_rows(e), length, padding, e.core && e.core->plain_token(id) == token));
-}
-
-void truncate_encoding(EncodingView& e, std::size_t max_length, std::size_t stride, const std::string& direction) {
-  if (max_length >= e.size()) return;
-  Rows made;
-  const std::size_t begin = e.begin();
-  for (const auto& [from, to] : windows(e.size(), max_length, stride, side_of(direction, "direction"))) {
-    made.append(e.rows->slice(begin + from, begin + to, e.row));
-  }
-  for (std::size_t r = e.row + 1; r < e.end; ++r) made.append(e.rows->row(r));
-  for (std::int32_t& sample : made.samples) sample = 0;
-  assign(e, std::move(made));
 }
 
 // Two rows as one; growing offsets go on where the first row's end.
@@ -158,13 +135,146 @@ Rows joined(const Rows& a, const Rows& b, bool growing_offsets) {
   return made;
 }
 
+// A row whose tokens all have texts of their own.
+Rows with_texts(const EncodingView& e, std::size_t row) {
+  Rows made = e.rows->row(row);
+  std::vector<OwnText> texts;
+  for (std::size_t i = 0; i < made.ids.size(); ++i) {
+    const std::string* own = made.own_text(i);
+    texts.push_back({i, own ? *own : std::string(e.core ? e.core->plain_token(made.ids[i]) : std::string_view())});
+  }
+  made.texts = std::move(texts);
+  return made;
+}
+
+nb::object words_list(const EncodingView& e) {
+  need(!e.rows->words.empty() || !e.size(), "word ids");
+  return make_list(e.size(), [&](std::size_t i) { return integer_or_none(e.rows->words[e.begin() + i]); });
+}
+
+template <typename T>
+nb::bytes bytes_of(const Buffer<T>& values) {
+  return nb::bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+template <typename T>
+void read_bytes(nb::handle bytes, Buffer<T>& values) {
+  const auto source = nb::cast<nb::bytes>(bytes);
+  if (source.size() % sizeof(T)) throw Error("the state of an encoding is torn");
+  values.append(reinterpret_cast<const T*>(source.c_str()), source.size() / sizeof(T));
+}
+
+nb::tuple state_of(const EncodingView& e) {
+  Rows rows;
+  for (std::size_t r = e.row; r < e.end; ++r) rows.append(with_texts(e, r));
+  nb::list texts;
+  for (const OwnText& t : rows.texts) texts.append(nb::str(t.text.data(), t.text.size()));
+  return nb::make_tuple(bytes_of(rows.splits), bytes_of(rows.ids), bytes_of(rows.type_ids), bytes_of(rows.offsets),
+                        bytes_of(rows.words), bytes_of(rows.special), bytes_of(rows.sequence), bytes_of(rows.attention),
+                        bytes_of(rows.inputs), texts);
+}
+
+void restore(EncodingView& e, const nb::tuple& state) {
+  if (state.size() != 10) throw Error("the state of an encoding should have 10 parts");
+  Rows rows;
+  rows.splits.clear();
+  read_bytes(state[0], rows.splits);
+  read_bytes(state[1], rows.ids);
+  read_bytes(state[2], rows.type_ids);
+  read_bytes(state[3], rows.offsets);
+  read_bytes(state[4], rows.words);
+  read_bytes(state[5], rows.special);
+  read_bytes(state[6], rows.sequence);
+  read_bytes(state[7], rows.attention);
+  read_bytes(state[8], rows.inputs);
+  const auto texts = nb::cast<std::vector<std::string>>(state[9]);
+  const std::size_t n = rows.ids.size();
+  const auto fits = [n](std::size_t size, bool optional) { return size == n || (optional && size == 0); };
+  bool whole = rows.splits.size() > 1 && rows.splits[0] == 0 && rows.splits.back() == static_cast<std::int64_t>(n) &&
+               std::is_sorted(rows.splits.begin(), rows.splits.end()) && rows.inputs.size() == rows.size() &&
+               fits(rows.type_ids.size(), false) && fits(rows.special.size(), false) &&
+               fits(rows.sequence.size(), false) && fits(texts.size(), false) && fits(rows.offsets.size(), true) &&
+               fits(rows.words.size(), true) && fits(rows.attention.size(), true);
+  if (!whole) throw Error("the parts of the state of an encoding don't fit together");
+  for (std::size_t i = 0; i < n; ++i) rows.texts.push_back({i, texts[i]});
+  rows.samples.fill(rows.size(), 0);
+  new (&e) EncodingView{};
+  assign(e, std::move(rows));
+}
+
+// A text, or a list of words, as Python gives it; `buffer` keeps what had to be transcoded.
+SequenceInput input_of(nb::handle given, std::vector<std::string>& buffer, std::vector<std::string_view>& words) {
+  const auto text = [&](nb::handle item) -> std::string {
+    if (!PyUnicode_Check(item.ptr()))
+      throw nb::type_error("byte_offsets takes the str, or list of str, that was encoded");
+    std::string made;
+    return std::string(TextRef::of(item.ptr()).utf8(made));
+  };
+  if (PyUnicode_Check(given.ptr())) {
+    buffer.push_back(text(given));
+    return {buffer[0], nullptr};
+  }
+  for (const nb::handle item : nb::iter(given)) buffer.push_back(text(item));
+  words.assign(buffer.begin(), buffer.end());
+  return {{}, &words};
+}
+
+nb::list byte_offsets(const EncodingView& e, nb::handle sequence, nb::handle pair) {
+  need(!e.rows->offsets.empty() || !e.size(), "offsets");
+  std::vector<std::string> buffers[2];
+  std::vector<std::string_view> words[2];
+  std::vector<ByteOffsets> converters;
+  converters.emplace_back(input_of(sequence, buffers[0], words[0]));
+  if (!pair.is_none()) converters.emplace_back(input_of(pair, buffers[1], words[1]));
+  nb::list out;
+  for (std::size_t i = e.begin(); i < e.begin() + e.size(); ++i) {
+    const int which = e.rows->sequence[i];
+    Span span = e.rows->offsets[i];
+    if (which >= static_cast<int>(converters.size()))
+      throw Error("the encoding is of a pair; give the second text too");
+    if (which >= 0)
+      span = converters[static_cast<std::size_t>(which)](span, e.rows->words.empty() ? -1 : e.rows->words[i]);
+    out.append(offset_tuple(span));
+  }
+  return out;
+}
+
+}  // namespace
+
+Rows own_rows(const EncodingView& e) {
+  Rows made;
+  for (std::size_t r = e.row; r < e.end; ++r) made.append(e.rows->row(r));
+  return made;
+}
+
+void assign(EncodingView& e, Rows rows) {
+  e.rows = std::make_shared<const Rows>(std::move(rows));
+  e.row = 0;
+  e.end = e.rows->size();
+}
+
+void truncate(EncodingView& e, std::size_t max_length, std::size_t stride, Side direction) {
+  if (max_length >= e.size()) return;
+  Rows made;
+  const std::size_t begin = e.begin();
+  for (const auto& [from, to] : windows(e.size(), max_length, stride, direction)) {
+    made.append(e.rows->slice(begin + from, begin + to, e.row));
+  }
+  for (std::size_t r = e.row + 1; r < e.end; ++r) made.append(e.rows->row(r));
+  for (std::int32_t& sample : made.samples) sample = 0;
+  assign(e, std::move(made));
+}
+
 EncodingView merge(const std::vector<EncodingView>& encodings, bool growing_offsets) {
   EncodingView out;
+  // Ids of different vocabularies: the tokens take their texts along.
+  const bool mixed = std::any_of(encodings.begin(), encodings.end(),
+                                 [&](const EncodingView& e) { return e.core != encodings[0].core; });
   std::vector<Rows> rows;  // the merged row, then its overflow
   for (const EncodingView& e : encodings) {
     if (!out.core) out.core = e.core;
     std::vector<Rows> mine;
-    for (std::size_t r = e.row; r < e.end; ++r) mine.push_back(e.rows->row(r));
+    for (std::size_t r = e.row; r < e.end; ++r) mine.push_back(mixed ? with_texts(e, r) : e.rows->row(r));
     if (rows.empty()) {
       rows = std::move(mine);
       continue;
@@ -188,16 +298,11 @@ EncodingView merge(const std::vector<EncodingView>& encodings, bool growing_offs
   return out;
 }
 
-nb::object words_list(const EncodingView& e) {
-  need(!e.rows->words.empty() || !e.size(), "word ids");
-  return make_list(e.size(), [&](std::size_t i) { return integer_or_none(e.rows->words[e.begin() + i]); });
-}
-
-}  // namespace
-
-nb::object token_text(const Core& core, const Rows& rows, std::size_t at) {
+nb::object token_text(const Core* core, const Rows& rows, std::size_t at) {
   const std::string* own = rows.own_text(at);
-  const std::string_view text = own ? std::string_view(*own) : core.plain_token(rows.ids[at]);
+  const std::string_view text = own    ? std::string_view(*own)
+                                : core ? core->plain_token(rows.ids[at])
+                                       : std::string_view("");
   return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr));
 }
 
@@ -227,7 +332,7 @@ void bind_encoding(nb::module_& m) {
       .def_prop_ro("tokens",
                    [](const E& e) {
                      return make_list(e.size(),
-                                      [&](std::size_t i) { return token_text(*e.core, *e.rows, e.begin() + i); });
+                                      [&](std::size_t i) { return token_text(e.core.get(), *e.rows, e.begin() + i); });
                    })
       .def_prop_ro("offsets",
                    [](const E& e) {
@@ -273,7 +378,15 @@ void bind_encoding(nb::module_& m) {
           "sequence_id"_a)
       .def("pad", &pad_encoding, "length"_a, "direction"_a = "right", "pad_id"_a = 0, "pad_type_id"_a = 0,
            "pad_token"_a = "[PAD]")
-      .def("truncate", &truncate_encoding, "max_length"_a, "stride"_a = 0, "direction"_a = "right")
+      .def(
+          "truncate",
+          [](E& e, std::size_t max_length, std::size_t stride, const std::string& direction) {
+            truncate(e, max_length, stride, side_of(direction, "direction"));
+          },
+          "max_length"_a, "stride"_a = 0, "direction"_a = "right")
+      .def("__getstate__", &state_of)
+      .def("__setstate__", &restore)
+      .def("byte_offsets", &byte_offsets, "sequence"_a, "pair"_a = nb::none())
       .def_static("merge", &merge, "encodings"_a, "growing_offsets"_a = true);
 }
 

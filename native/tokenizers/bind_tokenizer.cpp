@@ -67,6 +67,18 @@ void set_component(Tokenizer& t, nb::handle component) {
   t.set_slot(slot_of<T>(component, Slot<T>::expected, optional));
 }
 
+// A call made in another thread, for asyncio to wait for.
+template <int which>
+nb::object later(nb::handle self, nb::args args, nb::kwargs options) {
+  static constexpr const char* names[] = {"encode", "encode_batch", "encode_batch_fast", "decode_batch"};
+  return nb::module_::import_("enfold.tokenizers.calling").attr("later")(self.attr(names[which]), args, options);
+}
+
+nb::object printed(const Tokenizer& t, int limit) {
+  const nb::object spec = text_object(t.core()->dump(t.options, true));
+  return nb::module_::import_("enfold.tokenizers.printing").attr("printed_tokenizer")(spec, limit);
+}
+
 std::string read_file(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) throw Error("the tokenizer file '" + path + "' is a folder");
@@ -78,16 +90,59 @@ std::string read_file(const std::string& path) {
   return source;
 }
 
+Id checked_id(std::int64_t id) {
+  if (id < 0 || id > 0xFFFFFFFFll) {
+    throw nb::value_error(("a token id should lie between 0 and 2^32 - 1, got " + std::to_string(id)).c_str());
+  }
+  return id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id);
+}
+
+std::vector<Id> ids_of(nb::handle given) {
+  std::int64_t id = 0;
+  if (nb::try_cast(given, id)) return {checked_id(id)};
+  std::vector<std::int64_t> several;
+  if (PyUnicode_Check(given.ptr()) || !nb::try_cast(given, several)) {
+    throw nb::type_error("a stream takes an id or a list of ids");
+  }
+  std::vector<Id> out;
+  for (const std::int64_t item : several) out.push_back(checked_id(item));
+  return out;
+}
+
+// A stream of one tokenizer, or one that is told with each step which tokenizer it is.
+struct BoundStream {
+  DecodeStream stream;
+  std::shared_ptr<const Core> core;
+
+  nb::object step(const Core& by, nb::handle ids) {
+    const std::vector<Id> taken = ids_of(ids);
+    const auto text = stream.step(by, taken.data(), taken.size());
+    return text ? text_object(*text) : nb::none();
+  }
+};
+
 void bind_stream(nb::module_& m) {
-  nb::class_<DecodeStream>(m, "DecodeStream", "Decodes ids as they come, whole characters at a time.")
+  using S = BoundStream;
+  nb::class_<S>(m, "DecodeStream", "Decodes ids as they come, whole characters at a time.")
+      .def(
+          "__init__",
+          [](S* self, nb::handle ids, std::optional<bool> skip) {
+            new (self) S{{ids.is_none() ? std::vector<Id>() : ids_of(ids), skip.value_or(false)}, nullptr};
+          },
+          "ids"_a = nb::none(), "skip_special_tokens"_a = false)
+      .def(
+          "step", [](S& s, const Tokenizer& tokenizer, nb::handle id) { return s.step(*tokenizer.core(), id); },
+          "tokenizer"_a, "id"_a)
       .def(
           "step",
-          [](DecodeStream& s, std::int64_t id) -> nb::object {
-            if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error("a token id should lie between 0 and 2^32 - 1");
-            const auto text = s.step(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
-            return text ? text_object(*text) : nb::none();
+          [](S& s, nb::handle id) {
+            if (!s.core)
+              throw nb::type_error("the stream has no tokenizer of its own: step takes a tokenizer and an id");
+            return s.step(*s.core, id);
           },
-          "id"_a);
+          "id"_a)
+      .def("__copy__", [](const S& s) { return s; })
+      .def("__deepcopy__", [](const S& s, nb::handle) { return s; }, "memo"_a);
 }
 
 }  // namespace
@@ -118,6 +173,20 @@ void bind_tokenizer(nb::module_& m) {
             return T::from_source(read_file(nb::cast<std::string>(name)));
           },
           "path"_a)
+      .def_static(
+          "from_pretrained",
+          [](nb::args args, nb::kwargs options) {
+            return nb::module_::import_("enfold.tokenizers.calling").attr("from_pretrained")(*args, **options);
+          },
+          nb::sig(
+              "def from_pretrained(identifier: str, revision: str = 'main', token: str | None = None) -> Tokenizer"))
+      .def("async_encode", &later<0>)
+      .def("async_encode_batch", &later<1>)
+      .def("async_encode_batch_fast", &later<2>)
+      .def("async_decode_batch", &later<3>)
+      .def("__repr__", [](const T& t) { return printed(t, 100); })
+      .def("__str__", [](const T& t) { return printed(t, 6); })
+      .def("post_process", &T::post_process, "encoding"_a, "pair"_a = nb::none(), "add_special_tokens"_a = true)
       .def("to_str", &json_of, "pretty"_a = false)
       .def(
           "save",
@@ -176,7 +245,7 @@ void bind_tokenizer(nb::module_& m) {
           },
           "sequences"_a, "skip_special_tokens"_a = true)
       .def(
-          "decode_stream", [](const T& t, bool skip) { return DecodeStream(t.core(), skip); },
+          "decode_stream", [](const T& t, bool skip) { return BoundStream{{{}, skip}, t.core()}; },
           "skip_special_tokens"_a = true)
       .def(
           "token_to_id",
@@ -188,8 +257,7 @@ void bind_tokenizer(nb::module_& m) {
       .def(
           "id_to_token",
           [](const T& t, std::int64_t id) -> nb::object {
-            if (id < 0 || id > 0xFFFFFFFFll) throw nb::value_error("a token id should lie between 0 and 2^32 - 1");
-            const std::string_view token = t.core()->token(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
+            const std::string_view token = t.core()->token(checked_id(id));
             return token.data() ? text_object(token) : nb::none();
           },
           "id"_a)

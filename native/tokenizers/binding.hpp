@@ -63,7 +63,16 @@ PyAddedToken added_token_of(nb::handle token);
 // Bytes of text; letting other threads run costs more than encoding less than this.
 inline constexpr std::size_t kShortText = 4096;
 
-nb::object token_text(const Core& core, const Rows& rows, std::size_t at);
+// `core` is null for an encoding that no tokenizer made; its tokens have texts of their own.
+nb::object token_text(const Core* core, const Rows& rows, std::size_t at);
+// The rows of one encoding by themselves, and an encoding made to stand for other rows.
+Rows own_rows(const EncodingView& e);
+void assign(EncodingView& e, Rows rows);
+EncodingView merge(const std::vector<EncodingView>& encodings, bool growing_offsets);
+void truncate(EncodingView& e, std::size_t max_length, std::size_t stride, Side direction);
+// What a post-processor (null for none) makes of one encoding or of two.
+EncodingView process(const PostProcessor* post, const EncodingView& first, const EncodingView* second, bool special);
+
 Strategy strategy_of(std::string_view name);
 Truncation truncation_of(const nb::dict& spec);
 Side side_of(std::string_view name, const char* what);
@@ -72,6 +81,7 @@ void bind_encoding(nb::module_& m);
 void bind_batch(nb::module_& m);
 void bind_added_token(nb::module_& m);
 void bind_components(nb::module_& m);
+void bind_text(nb::module_& m);
 void bind_tokenizer(nb::module_& m);
 void bind_formats(nb::module_& m);
 void bind_training(nb::module_& m);

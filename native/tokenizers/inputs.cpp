@@ -5,6 +5,8 @@
 #include <string_view>
 #include <thread>
 
+#include "byte_offsets.hpp"
+
 namespace enfold::tok {
 
 namespace {
@@ -150,8 +152,15 @@ void Inputs::encode_range(const Core& core, const Wanted& wanted, const Truncati
       for (std::size_t w = 0; w < part.count; ++w) words[k].push_back(texts_[part.first + w].utf8(buffer));
       inputs[k].words = &words[k];
     }
+    const std::size_t before = out.ids.size();
     core.encode(inputs[0], item.pair ? &inputs[1] : nullptr, static_cast<std::int32_t>(i), wanted, truncation, *scratch,
                 out);
+    if (!wanted.bytes) continue;
+    ByteOffsets converters[2]{ByteOffsets(inputs[0]), ByteOffsets(inputs[1])};
+    for (std::size_t t = before; t < out.ids.size(); ++t) {
+      if (out.sequence[t] < 0) continue;
+      out.offsets[t] = converters[out.sequence[t]](out.offsets[t], wanted.words ? out.words[t] : -1);
+    }
   }
 }
 

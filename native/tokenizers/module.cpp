@@ -4,6 +4,8 @@ NB_MODULE(_engine, m) {
   namespace nb = nanobind;
   using namespace enfold::tok;
   m.doc() = "The tokenizer engine.";
+  // Python classes of custom components keep their module alive, and with it the tokenizers in it, until the end.
+  nb::set_leak_warnings(false);
   nb::register_exception_translator(
       [](const std::exception_ptr& thrown, void*) {
         const auto raise = [](const char* name, const char* message) {
@@ -26,6 +28,7 @@ NB_MODULE(_engine, m) {
   bind_encoding(m);
   bind_batch(m);
   bind_added_token(m);
+  bind_text(m);
   bind_components(m);
   bind_request(m);
   bind_tokenizer(m);

@@ -11,6 +11,12 @@ Pattern Pattern::regex(std::string_view source) {
   return made;
 }
 
+Pattern Pattern::text(std::string what) {
+  Pattern made;
+  made.literal_ = std::move(what);
+  return made;
+}
+
 Pattern::Pattern(json::Value spec, const char* what) {
   const auto text = spec["String"], source = spec["Regex"];
   if (spec.size() == 1 && !text.is_null()) {

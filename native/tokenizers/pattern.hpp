@@ -18,6 +18,7 @@ class Pattern {
  public:
   explicit Pattern(json::Value spec, const char* what);
   static Pattern regex(std::string_view source);
+  static Pattern text(std::string what);
   // The text cut at every match; the cuts cover it.
   std::vector<Cut> find(std::string_view text) const;
   std::optional<Style> style() const { return style_; }

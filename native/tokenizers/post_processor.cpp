@@ -122,6 +122,31 @@ void read_into(json::Value spec, PostProcessor& out, int depth) {
 
 }  // namespace
 
+Blanks blanks_of(std::string_view token) {
+  const auto blank = [](char32_t c) { return c == 0x120 || unicode::has(c, unicode::kSpace); };
+  std::size_t leading = 0, trailing = 0, i = 0, end = token.size();
+  for (; i < token.size() && blank(unicode::decode(token.data() + i)); ++leading) {
+    i += unicode::length(static_cast<unsigned char>(token[i]));
+  }
+  for (; end > 0 && blank(unicode::decode_before(token, end)); ++trailing) {
+    do --end;
+    while (end > 0 && unicode::is_continuation(token[end]));
+  }
+  const auto clip = [](std::size_t n) { return static_cast<std::uint16_t>(std::min<std::size_t>(n, 0xFFFF)); };
+  return {clip(leading), clip(trailing)};
+}
+
+Span trim(Span offset, Blanks blanks, bool first, bool add_prefix_space) {
+  auto [leading, trailing] = blanks;
+  if (leading) {
+    // One space at the start may be what add_prefix_space put there; more are the text's own.
+    if (leading == 1 && add_prefix_space && (first || offset.begin == 0)) leading = 0;
+    offset.begin = std::min(offset.begin + leading, offset.end);
+  }
+  if (trailing && offset.end >= trailing) offset.end = std::max(offset.end - trailing, offset.begin);
+  return offset;
+}
+
 std::size_t PostProcessor::added(bool is_pair) const {
   std::size_t n = 0;
   for (const Part& part : is_pair ? pair : single) n += part.special.ids.size();

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "aligned.hpp"
 #include "json.hpp"
 #include "vocabulary.hpp"
 
@@ -30,6 +31,12 @@ struct PostProcessor {
 
   std::size_t added(bool is_pair) const;
 };
+
+// How many characters at the start and at the end of a token stand for white space.
+using Blanks = std::pair<std::uint16_t, std::uint16_t>;
+Blanks blanks_of(std::string_view token);
+// An offset without them. `first`: the token is the first of its row.
+Span trim(Span offset, Blanks blanks, bool first, bool add_prefix_space);
 
 // Null for a null specification.
 std::unique_ptr<PostProcessor> read_post_processor(json::Value spec);

@@ -134,6 +134,24 @@ std::unique_ptr<PreTokenizer> read_metaspace(json::Value spec) {
 
 }  // namespace
 
+void PreTokenizer::apply_to_splits(std::vector<Split>& splits) const {
+  std::vector<Split> made;
+  std::vector<Aligned> pieces;
+  for (Split& split : splits) {
+    if (split.tokens) {
+      made.push_back(std::move(split));
+      continue;
+    }
+    pieces.clear();
+    pieces.push_back(std::move(split.text));
+    apply(pieces);
+    for (Aligned& piece : pieces) {
+      if (!piece.text.empty()) made.push_back({std::move(piece), {}});
+    }
+  }
+  splits = std::move(made);
+}
+
 bool byte_level::bytes_of(std::string_view token, std::string& out) {
   out.clear();
   for (std::size_t i = 0; i < token.size(); i += unicode::length(static_cast<unsigned char>(token[i]))) {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "aligned.hpp"
 #include "json.hpp"
 #include "pattern.hpp"
+#include "splits.hpp"
 
 namespace enfold::tok {
 
@@ -16,12 +18,22 @@ class PreTokenizer {
   virtual void apply(std::vector<Aligned>& pieces) const = 0;
   // Whether it leaves the text of the pieces as it is and only cuts or drops parts of it.
   virtual bool only_cuts() const { return false; }
+  // The same for an input whose added tokens lie between the pieces.
+  virtual void apply_to_splits(std::vector<Split>& splits) const;
+  // Whether it matters what lies between: Python code sees the whole input.
+  virtual bool takes_splits() const { return false; }
 };
 
 struct PreTokenizerSequence final : PreTokenizer {
   std::vector<std::shared_ptr<const PreTokenizer>> steps;
   void apply(std::vector<Aligned>& pieces) const override {
     for (const auto& step : steps) step->apply(pieces);
+  }
+  void apply_to_splits(std::vector<Split>& splits) const override {
+    for (const auto& step : steps) step->apply_to_splits(splits);
+  }
+  bool takes_splits() const override {
+    return std::any_of(steps.begin(), steps.end(), [](const auto& step) { return step->takes_splits(); });
   }
 };
 

@@ -96,6 +96,38 @@ std::vector<std::pair<std::size_t, std::size_t>> windows(std::size_t size, std::
   }
 }
 
+std::pair<std::size_t, std::size_t> kept(const Truncation& truncation, std::size_t room, std::size_t first,
+                                         std::optional<std::size_t> second) {
+  const std::size_t n1 = first, n2 = second.value_or(0);
+  std::size_t keep1 = n1, keep2 = n2;
+  const std::size_t remove = n1 + n2 - std::min(n1 + n2, room);
+  if (room == 0) {
+    keep1 = keep2 = 0;
+  } else if (truncation.strategy == Strategy::longest_first) {
+    if (!second) {
+      keep1 = room;
+    } else {
+      std::size_t small = std::min(n1, n2), large = small > room ? small : std::max(small, room - small);
+      if (small + large > room) {
+        small = room / 2;
+        large = small + room % 2;
+      }
+      keep1 = n1 > n2 ? large : small;
+      keep2 = n1 > n2 ? small : large;
+    }
+  } else {
+    const bool cuts_first = truncation.strategy == Strategy::only_first;
+    if (!cuts_first && !second) throw Error("truncation 'only_second' needs a second sequence");
+    std::size_t& keep = cuts_first ? keep1 : keep2;
+    if (keep <= remove) {
+      throw Error("the sequence to truncate has " + std::to_string(keep) + " tokens, too few to remove " +
+                  std::to_string(remove) + "; raise max_length or use the strategy 'longest_first'");
+    }
+    keep -= remove;
+  }
+  return {keep1, keep2};
+}
+
 std::size_t padded_length(const Rows& rows, const Padding& padding) {
   std::size_t length = padding.length;
   if (!padding.fixed) {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -168,6 +169,10 @@ struct Padding {
 // wanted.
 std::vector<std::pair<std::size_t, std::size_t>> windows(std::size_t size, std::size_t max_length, std::size_t stride,
                                                          Side direction, bool overflow = true);
+
+// How many tokens truncation leaves of one sequence, or of each of a pair, when there is room for `room` of them.
+std::pair<std::size_t, std::size_t> kept(const Truncation& truncation, std::size_t room, std::size_t first,
+                                         std::optional<std::size_t> second);
 
 // Pads every row to `length` tokens. `named`: the vocabulary has padding.token under padding.id.
 Rows pad(const Rows& rows, std::size_t length, const Padding& padding, bool named);

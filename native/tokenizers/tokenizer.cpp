@@ -75,21 +75,6 @@ std::string dump_padding(const Padding& p) {
          ",\"pad_token\":" + json::quoted(p.token) + "}";
 }
 
-// Characters at the start and at the end of a token that stand for white space.
-std::pair<std::uint16_t, std::uint16_t> blanks_of(std::string_view token) {
-  const auto blank = [](char32_t c) { return c == 0x120 || unicode::has(c, unicode::kSpace); };
-  std::size_t leading = 0, trailing = 0, i = 0, end = token.size();
-  for (; i < token.size() && blank(unicode::decode(token.data() + i)); ++leading) {
-    i += unicode::length(static_cast<unsigned char>(token[i]));
-  }
-  for (; end > 0 && blank(unicode::decode_before(token, end)); ++trailing) {
-    do --end;
-    while (end > 0 && unicode::is_continuation(token[end]));
-  }
-  const auto clip = [](std::size_t n) { return static_cast<std::uint16_t>(std::min<std::size_t>(n, 0xFFFF)); };
-  return {clip(leading), clip(trailing)};
-}
-
 }  // namespace
 
 std::shared_ptr<const Core> Core::read(std::string source, Options& options) {
@@ -125,7 +110,7 @@ void Core::prepare() {
   pool_ = std::make_shared<Pool>();
   if (!components_.post || components_.post->trimming.empty()) return;
   const auto limit = std::max(model().vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
-  auto blanks = std::make_shared<std::vector<std::pair<std::uint16_t, std::uint16_t>>>(limit);
+  auto blanks = std::make_shared<std::vector<Blanks>>(limit);
   model().vocab.each(
       [&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
   for (const auto& [id, token] : added_->tokens())
@@ -176,7 +161,7 @@ std::shared_ptr<const Core> Core::without_plan() const {
   return core;
 }
 
-std::string Core::dump(const Options& options) const {
+std::string Core::dump(const Options& options, bool to_print) const {
   std::vector<Id> ids;
   for (const auto& [id, token] : added_->tokens()) ids.push_back(id);
   std::sort(ids.begin(), ids.end());
@@ -196,12 +181,12 @@ std::string Core::dump(const Options& options) const {
         std::pair<const char*, const std::string&>{"pre_tokenizer", parts.pre_tokenizer_spec},
         std::pair<const char*, const std::string&>{"post_processor", parts.post_spec},
         std::pair<const char*, const std::string&>{"decoder", parts.decoder_spec}}) {
-    if (spec.empty()) {
+    if (spec.empty() && !to_print) {
       throw Error(std::string("the ") + name +
                   " is Python code, which has no form in a file; put another "
                   "one in its place before saving");
     }
-    out.append(",\"").append(name).append("\":").append(spec);
+    out.append(",\"").append(name).append("\":").append(spec.empty() ? "\"<Python code>\"" : spec);
   }
   return out + ",\"model\":" + model().dump() + "}";
 }
@@ -250,6 +235,9 @@ void Core::push_added(Id id, std::string_view text, Span offset, std::uint32_t w
 
 void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) const {
   std::uint32_t word = 0;
+  if (components_.pre_tokenizer && components_.pre_tokenizer->takes_splits()) {
+    return encode_through_splits(text, out, scratch);
+  }
   if (text.empty()) return;
   auto& sections = scratch.sections;
   sections.clear();
@@ -345,6 +333,57 @@ void Core::encode_literally(std::string_view text, std::size_t begin, std::size_
   }
 }
 
+void Core::encode_through_splits(std::string_view text, Tokens& out, Scratch& scratch) const {
+  std::vector<Split> splits;
+  const auto add = [&](Aligned piece, Id id) {
+    piece.input = text;
+    splits.push_back({std::move(piece), {}});
+    if (id == kNoId) return;
+    const std::string& matched = splits.back().text.text;
+    splits.back().tokens = {Token{id, matched, {0, matched.size()}}};
+  };
+  std::vector<Section> sections{{kNoId, 0, static_cast<std::uint32_t>(text.size())}}, inner;
+  if (added_->any(false)) {
+    sections.clear();
+    added_->split(text, false, split_special_, sections);
+  }
+  for (const Section& section : sections) {
+    Aligned whole = Aligned::from(text.substr(section.begin, section.end - section.begin), section.begin);
+    if (section.id != kNoId) {
+      add(std::move(whole), section.id);
+      continue;
+    }
+    whole.input = text;
+    if (components_.normalizer) components_.normalizer->apply(whole);
+    inner.clear();
+    added_->split(whole.text, true, split_special_, inner);
+    for (const Section& piece : inner) add(whole.slice(piece.begin, piece.end), piece.id);
+  }
+  components_.pre_tokenizer->apply_to_splits(splits);
+  index_characters(text, scratch.characters);
+  std::int32_t word = 0;
+  for (const Split& split : splits) {
+    const auto push = [&](Id id, std::size_t begin, std::size_t end, const std::string* own) {
+      Span span{static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)};
+      split.text.source(begin, end, span);
+      if (own && plain_token(id) != *own) out.texts.push_back({out.ids.size(), *own});
+      out.push(id, in_characters(span, scratch.characters), word);
+    };
+    if (split.tokens) {
+      for (const Token& t : *split.tokens) push(static_cast<Id>(t.id), t.offsets.first, t.offsets.second, &t.value);
+    } else {
+      if (split.text.text.empty()) continue;
+      scratch.pieces.clear();
+      model().tokenize(split.text.text, scratch.pieces);
+      for (const Piece& token : scratch.pieces) {
+        const std::string own = split.text.text.substr(token.begin, token.end - token.begin);
+        push(token.id, token.begin, token.end, token.id == model().own_text_id() ? &own : nullptr);
+      }
+    }
+    ++word;
+  }
+}
+
 void Core::encode_sequence(const SequenceInput& input, Tokens& out, Scratch& scratch) const {
   out.clear();
   if (!input.words) return encode_text(input.text, out, scratch);
@@ -369,17 +408,10 @@ void Core::encode(const SequenceInput& first, const SequenceInput* second, std::
 }
 
 Span Core::trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const {
-  std::pair<std::uint16_t, std::uint16_t> blanks{0, 0};
+  Blanks blanks{0, 0};
   if (own) blanks = blanks_of(*own);
   else if (static_cast<std::size_t>(id) < blanks_->size()) blanks = (*blanks_)[static_cast<std::size_t>(id)];
-  auto [leading, trailing] = blanks;
-  if (leading) {
-    // One space at the start may be what add_prefix_space put there; more are the text's own.
-    if (leading == 1 && add_prefix_space && (first || offset.begin == 0)) leading = 0;
-    offset.begin = std::min(offset.begin + leading, offset.end);
-  }
-  if (trailing && offset.end >= trailing) offset.end = std::max(offset.end - trailing, offset.begin);
-  return offset;
+  return trim(offset, blanks, first, add_prefix_space);
 }
 
 void Core::process(const Tokens& first, const Tokens* second, std::int32_t sample, const Wanted& wanted,
@@ -402,32 +434,7 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
       rest.assign(all.begin() + 1, all.end());
     };
     if (room == 0 || n1 + n2 > room) {
-      std::size_t keep1 = n1, keep2 = n2;
-      const std::size_t remove = n1 + n2 - std::min(n1 + n2, room);
-      if (room == 0) {
-        keep1 = keep2 = 0;
-      } else if (truncation->strategy == Strategy::longest_first) {
-        if (!second) {
-          keep1 = room;
-        } else {
-          std::size_t small = std::min(n1, n2), large = small > room ? small : std::max(small, room - small);
-          if (small + large > room) {
-            small = room / 2;
-            large = small + room % 2;
-          }
-          keep1 = n1 > n2 ? large : small;
-          keep2 = n1 > n2 ? small : large;
-        }
-      } else {
-        const bool cuts_first = truncation->strategy == Strategy::only_first;
-        if (!cuts_first && !second) throw Error("truncation 'only_second' needs a second sequence");
-        std::size_t& keep = cuts_first ? keep1 : keep2;
-        if (keep <= remove) {
-          throw Error("the sequence to truncate has " + std::to_string(keep) + " tokens, too few to remove " +
-                      std::to_string(remove) + "; raise max_length or use the strategy 'longest_first'");
-        }
-        keep -= remove;
-      }
+      const auto [keep1, keep2] = tok::kept(*truncation, room, n1, second ? std::optional(n2) : std::nullopt);
       cut(n1, keep1, window1, overflow1);
       if (second) cut(n2, keep2, window2, overflow2);
     }

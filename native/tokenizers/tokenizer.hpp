@@ -29,6 +29,7 @@ struct SequenceInput {
 struct Wanted {
   bool offsets = true, words = true, special_tokens = true;
   bool overflow = true;  // what truncation cut, as further rows
+  bool bytes = false;  // offsets count bytes
 };
 
 // Everything that a tokenizer.json says, immutable: an encode in one thread never sees a change made in another.
@@ -40,7 +41,8 @@ class Core {
   };
   static std::shared_ptr<const Core> read(std::string source, Options& options);
   std::shared_ptr<const Core> with_added(const std::vector<AddedToken>& tokens, std::size_t& added) const;
-  std::string dump(const Options& options) const;
+  // `to_print`: name what is Python code, instead of refusing it.
+  std::string dump(const Options& options, bool to_print = false) const;
 
   // What a tokenizer consists of besides its added tokens. A specification is JSON; it is empty for a component that is
   // Python code.
@@ -101,6 +103,7 @@ class Core {
                         Scratch& scratch) const;
   // Keeps the text of the token that comes next, if its id reads otherwise.
   void push_text(Id id, std::string_view text, Tokens& out) const;
+  void encode_through_splits(std::string_view text, Tokens& out, Scratch& scratch) const;
   void push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const;
   void prepare();
   Span trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const;
@@ -109,7 +112,7 @@ class Core {
   std::shared_ptr<const AddedTokens> added_;
   std::shared_ptr<const Plan> plan_;
   // White space at both ends of each token, for processors that trim it from offsets.
-  std::shared_ptr<const std::vector<std::pair<std::uint16_t, std::uint16_t>>> blanks_;
+  std::shared_ptr<const std::vector<Blanks>> blanks_;
   bool split_special_ = false;
 
   struct Pool {

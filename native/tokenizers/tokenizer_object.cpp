@@ -197,16 +197,22 @@ nb::object Tokenizer::encode_batch(nb::handle batch, bool is_pretokenized, bool 
 }
 
 EncodedBatch Tokenizer::encode_arrays(nb::handle batch, bool add_special_tokens, bool is_pretokenized,
-                                      const std::optional<nb::dict>& truncation, bool offsets, bool words,
+                                      const std::optional<nb::dict>& truncation, nb::handle offsets, bool words,
                                       bool overflow) const {
+  const bool bytes = PyUnicode_Check(offsets.ptr()) && nb::cast<std::string>(offsets) == "bytes";
+  bool characters = false;
+  if (!bytes && !nb::try_cast(offsets, characters, false)) {
+    throw nb::value_error("offsets should be True, False or 'bytes'");
+  }
   std::optional<Truncation> cut;
   if (truncation) cut = truncation_of(*truncation);
   Inputs inputs;
   inputs.add_all(batch, is_pretokenized);
   EncodedBatch made{nullptr, core()};
   const nb::gil_scoped_release released;
-  made.rows = std::make_shared<const Rows>(
-      inputs.encode(*made.core, {offsets, words, add_special_tokens, overflow}, cut ? &*cut : nullptr));
+  made.rows = std::make_shared<const Rows>(inputs.encode(
+      *made.core, {bytes || characters, words || (bytes && is_pretokenized), add_special_tokens, overflow, bytes},
+      cut ? &*cut : nullptr));
   return made;
 }
 
@@ -285,6 +291,7 @@ nb::object Tokenizer::padding() const {
 }
 
 std::size_t Tokenizer::add(nb::handle tokens, bool special) {
+  if (PyUnicode_Check(tokens.ptr())) throw nb::type_error("tokens to add should come in a list, got a str");
   std::vector<AddedToken> list;
   for (const nb::handle token : nb::iter(tokens)) {
     PyAddedToken made = added_token_of(token);

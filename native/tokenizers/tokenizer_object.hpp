@@ -41,7 +41,9 @@ class Tokenizer {
   EncodingView encode(nb::handle sequence, nb::handle pair, bool is_pretokenized, bool add_special_tokens) const;
   nb::object encode_batch(nb::handle batch, bool is_pretokenized, bool add_special_tokens) const;
   EncodedBatch encode_arrays(nb::handle batch, bool add_special_tokens, bool is_pretokenized,
-                             const std::optional<nb::dict>& truncation, bool offsets, bool words, bool overflow) const;
+                             const std::optional<nb::dict>& truncation, nb::handle offsets, bool words,
+                             bool overflow) const;
+  EncodingView post_process(EncodingView first, std::optional<EncodingView> second, bool special) const;
   nb::object encode_ids(nb::handle text, bool add_special_tokens) const;
   nb::object encode_tokens(nb::handle text, bool add_special_tokens) const;
   std::string decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const;

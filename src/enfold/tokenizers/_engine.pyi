@@ -1,8 +1,10 @@
 """The C++ tokenizer engine (native/tokenizers)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import builtins
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,19 +53,109 @@ class _PartsSlot(_Slot):
     @staticmethod
     def sequence(parts: Sequence[Any]) -> Any: ...
     @property
+    def object(self) -> Any:
+        """The Python code of a custom component."""
+    @property
     def parts(self) -> list[Any]: ...
     def set_part(self, index: int, part: Any) -> None: ...
 
+class Regex:
+    """A regular expression, where a str would be looked for as it stands.
+
+    Raises:
+        TokenizerError: it is none, or uses what the engine doesn't have.
+    """
+
+    def __init__(self, pattern: str) -> None: ...
+    @property
+    def pattern(self) -> str: ...
+
+class NormalizedString:
+    """A text under normalisation: what it was, what it is, and which characters stand for which."""
+
+    def __init__(self, sequence: str) -> None: ...
+    @property
+    def normalized(self) -> str: ...
+    @property
+    def original(self) -> str: ...
+    def nfc(self) -> None: ...
+    def nfd(self) -> None: ...
+    def nfkc(self) -> None: ...
+    def nfkd(self) -> None: ...
+    def lowercase(self) -> None: ...
+    def uppercase(self) -> None: ...
+    def prepend(self, s: str) -> None:
+        """Puts `s` before the text, if there is any."""
+    def append(self, s: str) -> None: ...
+    def lstrip(self) -> None: ...
+    def rstrip(self) -> None: ...
+    def strip(self) -> None: ...
+    def clear(self) -> None: ...
+    def slice(self, range: int | tuple[int, int] | builtins.slice) -> NormalizedString | None:
+        """Some of the characters as a text of their own; None if there are none there."""
+    def __getitem__(self, range: int | tuple[int, int] | builtins.slice) -> NormalizedString | None: ...
+    def filter(self, func: Callable[[str], bool]) -> None:
+        """Keeps the characters for which `func` returns True."""
+    def for_each(self, func: Callable[[str], object]) -> None: ...
+    def map(self, func: Callable[[str], str]) -> None:
+        """Replaces each character by the one that `func` returns."""
+    def split(self, pattern: str | Regex, behavior: Any) -> list[NormalizedString]:
+        """The parts between, or around, what the pattern finds.
+
+        Args:
+            behavior: what becomes of it: removed, isolated, merged_with_previous, merged_with_next or contiguous.
+        """
+    def replace(self, pattern: str | Regex, content: str) -> None: ...
+
+class PreTokenizedString:
+    """A text that is being cut into pieces, which then get their tokens. Pieces that have tokens are left alone."""
+
+    def __init__(self, sequence: str) -> None: ...
+    def split(self, func: Callable[[int, NormalizedString], Sequence[NormalizedString]]) -> None:
+        """Replaces each piece by the parts that `func` returns for its index and text."""
+    def normalize(self, func: Callable[[NormalizedString], object]) -> None:
+        """Calls `func` with each piece, which it may change; the text is lent to it for the length of the call."""
+    def tokenize(self, func: Callable[[str], Iterable[Token]]) -> None: ...
+    def to_encoding(self, type_id: int = 0, word_idx: int | None = None) -> Encoding:
+        """The tokens as an encoding.
+
+        Args:
+            word_idx: the word of all tokens; otherwise it is the index of their piece.
+
+        Raises:
+            TokenizerError: a piece has no tokens yet.
+        """
+    def get_splits(
+        self, offset_referential: Any = "original", offset_type: Any = "char"
+    ) -> list[tuple[str, Span, list[Token] | None]]:
+        """The pieces: text, offsets, tokens.
+
+        Args:
+            offset_referential: original or normalized: the text that the offsets count in.
+            offset_type: char or byte: what they count.
+        """
+
 class NormalizerSlot(_PartsSlot):
+    @staticmethod
+    def custom(object: Any) -> NormalizerSlot: ...
+    def normalize(self, normalized: NormalizedString) -> None: ...
     def normalize_str(self, sequence: str) -> str: ...
 
 class PreTokenizerSlot(_PartsSlot):
+    @staticmethod
+    def custom(object: Any) -> PreTokenizerSlot: ...
+    def pre_tokenize(self, pretok: PreTokenizedString) -> None: ...
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, Span]]: ...
 
 class PostProcessorSlot(_PartsSlot):
+    def process(
+        self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
+    ) -> Encoding: ...
     def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
 
 class DecoderSlot(_PartsSlot):
+    @staticmethod
+    def custom(object: Any) -> DecoderSlot: ...
     def decode(self, tokens: Sequence[str]) -> str: ...
 
 class ModelSlot(_Slot):
@@ -138,6 +230,15 @@ class Encoding:
     def pad(
         self, length: int, direction: str = "right", pad_id: int = 0, pad_type_id: int = 0, pad_token: str = "[PAD]"
     ) -> None: ...
+    def byte_offsets(
+        self, sequence: str | Sequence[str], pair: str | Sequence[str] | None = None
+    ) -> list[tuple[int, int]]:
+        """The offsets in bytes of the UTF-8 text, instead of characters.
+
+        Args:
+            sequence: the text, or list of words, that was encoded; the offsets of words count within each word.
+            pair: the second one, if it was a pair.
+        """
     @staticmethod
     def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding: ...
 
@@ -208,10 +309,24 @@ class Request:
         """An encoding for each row of the results, padded as they are."""
 
 class DecodeStream:
-    """Decodes ids as they come, whole characters at a time."""
+    """Decodes ids as they come, whole characters at a time, in time linear in the text.
 
-    def step(self, id: int) -> str | None:
-        """The text that this id completes, if any."""
+    Args:
+        ids: ids whose text is known already; what follows is decoded as it would be after them.
+        skip_special_tokens: leave special tokens out of the text.
+    """
+
+    def __init__(self, ids: Sequence[int] | None = None, skip_special_tokens: bool | None = False) -> None: ...
+    @overload
+    def step(self, tokenizer: Tokenizer, id: int | Sequence[int]) -> str | None:
+        """The text that an id, or several, complete; None if there is none yet.
+
+        Raises:
+            TokenizerError: the decoder rewrites text that was given out already.
+        """
+    @overload
+    def step(self, id: int | Sequence[int]) -> str | None:
+        """The same for a stream that `Tokenizer.decode_stream` made."""
 
 class Tokenizer:
     """Text to ids and back, as a tokenizer.json says. Encoding is safe from many threads at once."""
@@ -230,7 +345,11 @@ class Tokenizer:
     def from_buffer(buffer: bytes) -> Tokenizer: ...
     @staticmethod
     def from_file(path: str | PathLike[str]) -> Tokenizer: ...
-    def to_str(self, pretty: bool = False) -> str: ...
+    @staticmethod
+    def from_pretrained(identifier: str, revision: str = "main", token: str | None = None) -> Tokenizer:
+        """The tokenizer.json of a repository on the hub (what is in the cache needs no network), or of a folder."""
+    def to_str(self, pretty: bool = False) -> str:
+        """Raises TokenizerError if a component is Python code."""
     def save(self, path: str | PathLike[str], pretty: bool = True) -> None: ...
     def encode(
         self,
@@ -252,7 +371,7 @@ class Tokenizer:
         add_special_tokens: bool = True,
         is_pretokenized: bool = False,
         truncation: Mapping[str, Any] | None = None,
-        offsets: bool = False,
+        offsets: bool | Literal["bytes"] = False,
         words: bool = False,
         overflow: bool = True,
     ) -> EncodedBatch:
@@ -261,7 +380,7 @@ class Tokenizer:
         Args:
             inputs: texts or pairs of texts; with `is_pretokenized` lists of words or pairs of them.
             truncation: `max_length`, `stride`, `strategy` (longest_first, only_first, only_second), `direction`.
-            offsets: keep character offsets.
+            offsets: keep offsets: True for characters, "bytes" for bytes of the UTF-8 text.
             words: keep word ids.
             overflow: keep what truncation cuts, as further rows.
 
@@ -282,6 +401,27 @@ class Tokenizer:
         """
     def fits(self, request: Request) -> bool:
         """Whether the tokenizer is still what it was when it made the request."""
+    def post_process(
+        self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
+    ) -> Encoding:
+        """Truncation, post-processor and padding, applied to encodings."""
+    def async_encode(
+        self,
+        sequence: str | Sequence[str],
+        pair: str | Sequence[str] | None = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> asyncio.Future[Encoding]:
+        """`encode`, in a thread of the running event loop."""
+    def async_encode_batch(
+        self, input: Iterable[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> asyncio.Future[list[Encoding]]: ...
+    def async_encode_batch_fast(
+        self, input: Iterable[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> asyncio.Future[list[Encoding]]: ...
+    def async_decode_batch(
+        self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True
+    ) -> asyncio.Future[list[str]]: ...
     def encode_ids(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
     def encode_tokens(self, text: str, add_special_tokens: bool = True) -> list[str]: ...
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...

@@ -9,7 +9,7 @@ import json
 from importlib import import_module
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
-from enfold.tokenizers.printing import printed
+from enfold.tokenizers.printing import cut_short, printed
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Component")
@@ -60,11 +60,16 @@ class Component:
         """The specification in today's terms, if it uses those of an older format."""
         return spec
 
+    def _printed(self, limit: int) -> str:
+        if self._slot.type:
+            return printed(self._spec(), limit)
+        return f"{type(self).__name__}.custom({self._slot.object!r})"
+
     def __repr__(self) -> str:
-        return printed(self._spec(), 100)
+        return self._printed(100)
 
     def __str__(self) -> str:
-        return printed(self._spec(), 6)
+        return self._printed(6)
 
     def __getstate__(self) -> bytes:
         return spec_text(self._spec()).encode()
@@ -209,6 +214,11 @@ class Parts:
     """Getting at the parts of a sequence; each is shared with whoever else holds it."""
 
     _slot: Any
+    _parts_key: ClassVar[str]
+
+    def _printed(self, limit: int) -> str:
+        parts = [component_of(part)._printed(limit) for part in self._slot.parts[:limit]]
+        return f"Sequence({self._parts_key}=[{cut_short(parts, limit)}])"
 
     def __len__(self) -> int:
         return len(self._slot.parts)

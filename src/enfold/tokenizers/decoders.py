@@ -4,15 +4,39 @@ from collections.abc import Sequence as Items
 from typing import Any, ClassVar
 
 from enfold.tokenizers import _engine
-from enfold.tokenizers.components import Character, Choice, Component, Count, Flag, Parts, Text, slots_of
+from enfold.tokenizers._engine import DecodeStream
+from enfold.tokenizers.components import Character, Choice, Component, Count, Flag, Parts, Text, component_of, slots_of
 from enfold.tokenizers.patterns import Pattern, PatternOption
 from enfold.tokenizers.pre_tokenizers import SCHEMES
+
+__all__ = [
+    "CTC",
+    "BPEDecoder",
+    "ByteFallback",
+    "ByteLevel",
+    "DecodeStream",
+    "Decoder",
+    "Fuse",
+    "Metaspace",
+    "Replace",
+    "Sequence",
+    "Strip",
+    "WordPiece",
+]
 
 
 class Decoder(Component):
     """The base of all decoders."""
 
     _slot_class: ClassVar[Any] = _engine.DecoderSlot
+
+    @staticmethod
+    def custom(decoder: Any) -> "Decoder":
+        """A decoder that is Python code: an object with a method `decode_chain(tokens)` that returns texts to join.
+
+        A tokenizer that holds such a decoder can't be saved.
+        """
+        return component_of(_engine.DecoderSlot.custom(decoder))
 
     def decode(self, tokens: Items[str]) -> str:
         """The text that the tokens stand for."""
@@ -113,6 +137,8 @@ class WordPiece(Decoder):
 
 class Sequence(Parts, Decoder):
     """Several decoders, one after the other."""
+
+    _parts_key = "decoders"
 
     def __init__(self, decoders: list[Decoder]) -> None:
         self._slot = self._slot_class.sequence(slots_of(decoders, Decoder, "decoders"))

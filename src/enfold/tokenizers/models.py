@@ -34,11 +34,8 @@ class Model(Component):
         given = json.loads(self._slot.options)
         return {option.key: given.get(option.key, option.default) for option in self._options.values()}
 
-    def __repr__(self) -> str:
-        return printed(json.loads(self._slot.spec), 100)
-
-    def __str__(self) -> str:
-        return printed(json.loads(self._slot.spec), 6)
+    def _printed(self, limit: int) -> str:
+        return printed(json.loads(self._slot.spec), limit)
 
     def __getstate__(self) -> bytes:
         return self._slot.spec.encode()

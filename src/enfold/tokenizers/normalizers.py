@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from enfold.tokenizers import _engine
-from enfold.tokenizers.components import Component, Flag, Option, OptionalFlag, Parts, Text, slots_of
+from enfold.tokenizers.components import Component, Flag, Option, OptionalFlag, Parts, Text, component_of, slots_of
 from enfold.tokenizers.patterns import Pattern, PatternOption
 
 
@@ -11,6 +11,19 @@ class Normalizer(Component):
     """The base of all normalizers."""
 
     _slot_class: ClassVar[Any] = _engine.NormalizerSlot
+
+    @staticmethod
+    def custom(obj: Any) -> "Normalizer":
+        """A normalizer that is Python code: an object with a method `normalize(normalized)`.
+
+        The method changes the `NormalizedString` that it gets, which is lent to it for the length of the call. A
+        tokenizer that holds such a normalizer can't be saved.
+        """
+        return component_of(_engine.NormalizerSlot.custom(obj))
+
+    def normalize(self, normalized: _engine.NormalizedString) -> None:
+        """Normalises a text in place."""
+        self._slot.normalize(normalized)
 
     def normalize_str(self, sequence: str) -> str:
         """The text, normalised."""
@@ -128,6 +141,8 @@ class Strip(Normalizer):
 
 class Sequence(Parts, Normalizer):
     """Several normalizers, one after the other. Those that are sequences themselves are laid out flat."""
+
+    _parts_key = "normalizers"
 
     def __init__(self, normalizers: list[Normalizer]) -> None:
         self._slot = self._slot_class.sequence(slots_of(normalizers, Normalizer, "normalizers"))

@@ -2,22 +2,8 @@
 
 from typing import Any
 
+from enfold.tokenizers._engine import Regex
 from enfold.tokenizers.components import Option
-
-
-class Regex:
-    """A regular expression, where a str would be looked for as it stands."""
-
-    __slots__ = ("pattern",)
-
-    def __init__(self, pattern: str) -> None:
-        if not isinstance(pattern, str):
-            raise TypeError(f"pattern should be a str, got {type(pattern).__name__}")
-        self.pattern = pattern
-
-    def __repr__(self) -> str:
-        return f"Regex({self.pattern!r})"
-
 
 Pattern = str | Regex
 

@@ -3,7 +3,17 @@
 from typing import Any, ClassVar
 
 from enfold.tokenizers import _engine
-from enfold.tokenizers.components import BEHAVIORS, Character, Choice, Component, Count, Flag, Parts, slots_of
+from enfold.tokenizers.components import (
+    BEHAVIORS,
+    Character,
+    Choice,
+    Component,
+    Count,
+    Flag,
+    Parts,
+    component_of,
+    slots_of,
+)
 from enfold.tokenizers.patterns import Pattern, PatternOption
 
 
@@ -11,6 +21,19 @@ class PreTokenizer(Component):
     """The base of all pre-tokenizers."""
 
     _slot_class: ClassVar[Any] = _engine.PreTokenizerSlot
+
+    @staticmethod
+    def custom(pretok: Any) -> "PreTokenizer":
+        """A pre-tokenizer that is Python code: an object with a method `pre_tokenize(pretok)`.
+
+        The method cuts the `PreTokenizedString` that it gets, which is lent to it for the length of the call. A
+        tokenizer that holds such a pre-tokenizer can't be saved.
+        """
+        return component_of(_engine.PreTokenizerSlot.custom(pretok))
+
+    def pre_tokenize(self, pretok: _engine.PreTokenizedString) -> None:
+        """Cuts a text in place."""
+        self._slot.pre_tokenize(pretok)
 
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:
         """The words, each with the characters of the text that it stands for."""
@@ -138,6 +161,8 @@ class WhitespaceSplit(PreTokenizer):
 
 class Sequence(Parts, PreTokenizer):
     """Several pre-tokenizers, one after the other. Those that are sequences themselves are laid out flat."""
+
+    _parts_key = "pretokenizers"
 
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
         self._slot = self._slot_class.sequence(slots_of(pretokenizers, PreTokenizer, "pretokenizers"))

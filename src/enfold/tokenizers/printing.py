@@ -1,5 +1,6 @@
 """The printed form of components and tokenizers: `Name(option=value, …)`, long lists and texts cut short."""
 
+import json
 from typing import Any
 
 MAX_TEXT = 100
@@ -16,16 +17,17 @@ def printed(spec: dict[str, Any], limit: int) -> str:
     return f"{name}({', '.join(options)})"
 
 
-def printed_tokenizer(spec: dict[str, Any], limit: int) -> str:
+def printed_tokenizer(text: str, limit: int) -> str:
     """A tokenizer.json as it is printed."""
-    return printed({"type": "Tokenizer", **spec}, limit)
+    return printed({"type": "Tokenizer", **json.loads(text)}, limit)
 
 
 def _text(value: str) -> str:
     return f'"{value}"' if len(value) <= MAX_TEXT else f'"{value[:MAX_TEXT]}..."'
 
 
-def _items(items: list[str], limit: int) -> str:
+def cut_short(items: list[str], limit: int) -> str:
+    """At most `limit` - 1 items, and dots for the rest."""
     return ", ".join(items if len(items) < limit else [*items[: limit - 1], "..."])
 
 
@@ -53,7 +55,7 @@ def _list(key: str, value: list[Any], limit: int) -> str:
         else _value("", item, limit)
         for item in value[:limit]
     ]
-    return f"[{_items(items, limit)}]"
+    return f"[{cut_short(items, limit)}]"
 
 
 def _mapping(key: str, value: dict[str, Any], limit: int) -> str:
@@ -73,4 +75,4 @@ def _mapping(key: str, value: dict[str, Any], limit: int) -> str:
     else:
         pairs = list(value.items())[:limit]
         items = [f"{_text(k)}:{_value(k, v, limit)}" for k, v in pairs]
-    return "{" + _items(items, limit) + "}"
+    return "{" + cut_short(items, limit) + "}"

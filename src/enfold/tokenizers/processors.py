@@ -18,6 +18,12 @@ class PostProcessor(Component):
         """How many tokens it puts around one sequence, or around a pair."""
         return self._slot.num_special_tokens_to_add(is_pair)
 
+    def process(
+        self, encoding: _engine.Encoding, pair: _engine.Encoding | None = None, add_special_tokens: bool = True
+    ) -> _engine.Encoding:
+        """An encoding, or two, with what stands around them; they themselves stay as they are."""
+        return self._slot.process(encoding, pair, add_special_tokens)
+
 
 BASE = PostProcessor
 
@@ -178,6 +184,8 @@ class TemplateProcessing(PostProcessor):
 
 class Sequence(Parts, PostProcessor):
     """Several post-processors, one after the other."""
+
+    _parts_key = "processors"
 
     def __init__(self, processors: list[PostProcessor]) -> None:
         self._slot = self._slot_class.sequence(slots_of(processors, PostProcessor, "processors"))
