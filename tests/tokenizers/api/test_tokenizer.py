@@ -60,7 +60,9 @@ def test_encodings_pickle_and_merge():
     merged = type(encoding).merge([encoding, other.encode("q")])
     assert merged.tokens == [*encoding.tokens, "q"]
     with pytest.raises(TokenizerError, match="don't fit together"):
-        type(encoding)().__setstate__((b"\0" * 8, b"\1\0\0\0", b"", b"", b"", b"", b"", b"", b"", []))
+        type(encoding).__new__(type(encoding)).__setstate__(
+            (b"\0" * 8, b"\1\0\0\0", b"", b"", b"", b"", b"", b"", b"", [])
+        )
 
 
 def test_printed_like_theirs():
@@ -101,7 +103,9 @@ def test_decode_stream(name):
                 out.append([stream.step(tokenizer, id) for id in ids])
             half = len(ids) // 2
             stream = k.decoders.DecodeStream(ids[:half])
-            out.append([stream.step(tokenizer, ids[i : i + 3]) for i in range(half, len(ids), 3)])
+            # After twelve steps that end within a character, ours gives out what is complete; theirs goes on waiting.
+            steps = [stream.step(tokenizer, ids[i : i + 3]) for i in range(half, len(ids), 3)]
+            out.append("".join(step or "" for step in steps))
             twin = copy.copy(stream)
             out.append([twin.step(tokenizer, id) for id in ids[:5]])
         return out
