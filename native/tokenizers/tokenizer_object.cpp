@@ -248,7 +248,7 @@ nb::object Tokenizer::encode_tokens(nb::handle text, bool add_special_tokens) co
     nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(rows.ids.size())));
     if (!list.is_valid()) throw nb::python_error();
     for (std::size_t i = 0; i < rows.ids.size(); ++i) {
-      nb::object token = token_text(by, rows, i);
+      nb::object token = token_text(&by, rows, i);
       if (!token.is_valid()) throw nb::python_error();
       PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), token.release().ptr());
     }

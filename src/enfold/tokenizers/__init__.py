@@ -12,15 +12,31 @@ from enfold.tokenizers._engine import (
     Token,
     Tokenizer,
 )
+from enfold.tokenizers.implementations import (
+    BertWordPieceTokenizer,
+    ByteLevelBPETokenizer,
+    CharBPETokenizer,
+    SentencePieceBPETokenizer,
+    SentencePieceUnigramTokenizer,
+)
+from enfold.tokenizers.names import OffsetReferential, OffsetType, SplitDelimiterBehavior
 
 __all__ = [
     "AddedToken",
+    "BertWordPieceTokenizer",
+    "ByteLevelBPETokenizer",
+    "CharBPETokenizer",
     "DecodeStream",
     "EncodedBatch",
     "Encoding",
     "NormalizedString",
+    "OffsetReferential",
+    "OffsetType",
     "PreTokenizedString",
     "Regex",
+    "SentencePieceBPETokenizer",
+    "SentencePieceUnigramTokenizer",
+    "SplitDelimiterBehavior",
     "Token",
     "Tokenizer",
     "decoders",
