@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from enfold.models.config import PreTrainedConfig
 from enfold.models.gemma import GemmaConfig, GemmaModel
 from enfold.models.llama import LlamaForCausalLM, LlamaForSequenceClassification, LlamaForTokenClassification
 from enfold.models.windows import LayeredConfig
@@ -64,7 +63,7 @@ class Gemma2Model(GemmaModel):
         )
 
     @classmethod
-    def layer(cls, config: PreTrainedConfig, depth: int) -> spec.Layer:
+    def layer(cls, config: Gemma2Config, depth: int) -> spec.Layer:
         norm = cls.norm(config)
         return spec.Layer(
             attn=spec.Step(cls.attention(config, depth), pre=norm, post=norm),

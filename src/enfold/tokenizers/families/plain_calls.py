@@ -14,6 +14,7 @@ class PlainCalls(Calls):
     """The calls of a tokenizer that can tokenize one text."""
 
     if TYPE_CHECKING:
+        truncation_side: str
 
         def num_special_tokens_to_add(self, pair: bool = False) -> int: ...
         def build_inputs_with_special_tokens(self, first: list[int], second: list[int] | None = None) -> list[int]: ...
