@@ -111,6 +111,7 @@ def test_every_weight_of_every_class_has_a_name_that_leads_back(head: str):
             hidden_size=8,
             num_hidden_layers=12,
             num_attention_heads=2,
+            num_key_value_heads=2,
             decoder_start_token_id=0,
             pad_token_id=0,
         )
