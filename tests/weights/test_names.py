@@ -108,7 +108,7 @@ def test_every_weight_of_every_class_has_a_name_that_leads_back(head: str):
     with torch.device("meta"):
         config = config_class(family)(
             vocab_size=8,
-            hidden_size=8,
+            hidden_size=16,
             num_hidden_layers=12,
             num_attention_heads=2,
             num_key_value_heads=2,
