@@ -18,11 +18,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const std::string whole = core->decode(ids.data(), ids.size(), skip);
   require(unicode::is_valid(whole), "decoded text is UTF-8");
-  DecodeStream stream(core, skip);
+  DecodeStream stream({}, skip);
   std::size_t given = 0;
   for (const Id id : ids) {
     try {
-      if (const auto text = stream.step(id)) {
+      if (const auto text = stream.step(*core, &id, 1)) {
         require(unicode::is_valid(*text), "a piece of the stream is UTF-8");
         given += text->size();
       }
