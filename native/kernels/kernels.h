@@ -110,6 +110,7 @@ struct RopeStore {
   const void *cos, *sin;  // [P, R]; null when R is 0
   int64_t cos_row, sin_row;
   bool table_f32;            // the table is fp32 whatever `type` is
+  bool neighbours;           // element 2i turns with 2i + 1, not i with i + R / 2
   const int64_t *positions;  // [M], row of the table; null: row m
   const int64_t *slots;      // [M], place in the cache
   const int64_t *sequences;  // [M]; null: m

@@ -93,11 +93,11 @@ void gated(uintptr_t x, int64_t x_row, uintptr_t out, int64_t M, int64_t F, int 
 
 // Returns 0, or 1, 2, 3 when a position, slot or sequence lies outside its table or cache; nothing is written then.
 int rope_store(uintptr_t qkv, int64_t row, uintptr_t cos, int64_t cos_row, uintptr_t sin, int64_t sin_row,
-               bool table_f32, uintptr_t positions, uintptr_t slots, uintptr_t sequences, uintptr_t q_out, uintptr_t k,
+               bool table_f32, bool neighbours, uintptr_t positions, uintptr_t slots, uintptr_t sequences, uintptr_t q_out, uintptr_t k,
                int64_t k_batch, int64_t k_head, int64_t k_slot, uintptr_t v, int64_t v_batch, int64_t v_head,
                int64_t v_slot, int64_t M, int64_t H, int64_t Hkv, int64_t d, int64_t R, int64_t P, int64_t capacity,
                int64_t B, int type, int threads) {
-  const RopeStore a{at<void>(qkv), row,     at<void>(cos), at<void>(sin), cos_row, sin_row, table_f32,
+  const RopeStore a{at<void>(qkv), row,     at<void>(cos), at<void>(sin), cos_row, sin_row, table_f32, neighbours,
                     at<const int64_t>(positions), at<const int64_t>(slots), at<const int64_t>(sequences),
                     at<void>(q_out), at<void>(k), k_batch, k_head, k_slot, at<void>(v), v_batch, v_head, v_slot,
                     M, H, Hkv, d, R, Type(type), threads};

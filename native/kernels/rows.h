@@ -150,9 +150,9 @@ inline void gated(const Gated &a) {
   });
 }
 
-// out = x · cos + rotate_half(x) · sin, every product and the sum rounded to T as separate tensor operations would be.
+// out = x · cos + quarter_turn(x) · sin, every product and the sum rounded to T as separate tensor operations would be.
 template <class T, class C>
-inline void rotate(const T *x, const C *cos, const C *sin, T *out, int64_t d, int64_t R) {
+inline void rotate_halves(const T *x, const C *cos, const C *sin, T *out, int64_t R) {
   const int64_t half = R / 2;
   lanes(half, [&](int64_t i, int n) {
     const V a = get(x + i, n), b = get(x + half + i, n);
@@ -161,7 +161,19 @@ inline void rotate(const T *x, const C *cos, const C *sin, T *out, int64_t d, in
     put(out + i, rounded<T>(a * cos_a) - rounded<T>(b * sin_a), n);
     put(out + half + i, rounded<T>(b * cos_b) + rounded<T>(a * sin_b), n);
   });
-  for (int64_t i = R; i < d; ++i) out[i] = x[i];
+}
+template <class T, class C>
+inline void rotate_neighbours(const T *x, const C *cos, const C *sin, T *out, int64_t R) {
+  lanes(R, [&](int64_t i, int n) {
+    const V a = get(x + i, n);
+    const V across = rounded<T>(swapped(a) * rounded<T>(get(sin + i, n)));
+    put(out + i, subtract_add(rounded<T>(a * rounded<T>(get(cos + i, n))), across), n);
+  });
+}
+template <class T, class C>
+inline void rotate(const RopeStore &a, const T *x, const C *cos, const C *sin, T *out) {
+  a.neighbours ? rotate_neighbours(x, cos, sin, out, a.R) : rotate_halves(x, cos, sin, out, a.R);
+  for (int64_t i = a.R; i < a.d; ++i) out[i] = x[i];
 }
 
 template <class T, class C>
@@ -173,9 +185,9 @@ void rope_store_row(const RopeStore &a, int64_t m) {
   T *q = static_cast<T *>(a.q_out) + m * a.H * a.d;
   T *k = static_cast<T *>(a.k) + b * a.k_batch + slot * a.k_slot;
   T *v = static_cast<T *>(a.v) + b * a.v_batch + slot * a.v_slot;
-  for (int64_t h = 0; h < a.H; ++h) rotate(row + h * a.d, cos, sin, q + h * a.d, a.d, a.R);
+  for (int64_t h = 0; h < a.H; ++h) rotate(a, row + h * a.d, cos, sin, q + h * a.d);
   row += a.H * a.d;
-  for (int64_t h = 0; h < a.Hkv; ++h) rotate(row + h * a.d, cos, sin, k + h * a.k_head, a.d, a.R);
+  for (int64_t h = 0; h < a.Hkv; ++h) rotate(a, row + h * a.d, cos, sin, k + h * a.k_head);
   row += a.Hkv * a.d;
   for (int64_t h = 0; h < a.Hkv; ++h) std::memcpy(v + h * a.v_head, row + h * a.d, size_t(a.d) * sizeof(T));
 }

@@ -128,6 +128,10 @@ inline V with_sign(V x, V sign) {
 inline V where_less(V a, V b, V yes, V no) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
 }
+// Lanes 2i and 2i + 1 change places.
+inline V swapped(V x) { return {_mm512_permute_ps(x.v, 0xb1)}; }
+// a - b in even lanes, a + b in odd ones.
+inline V subtract_add(V a, V b) { return {_mm512_fmaddsub_ps(a.v, _mm512_set1_ps(1.0f), b.v)}; }
 inline __m256 halves(V x) { return _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1)); }
 
 #elif defined(__AVX2__)
@@ -202,6 +206,8 @@ inline V with_sign(V x, V sign) {
 inline V where_less(V a, V b, V yes, V no) {
   return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
 }
+inline V swapped(V x) { return {_mm256_permute_ps(x.v, 0xb1)}; }
+inline V subtract_add(V a, V b) { return {_mm256_addsub_ps(a.v, b.v)}; }
 inline __m256 halves(V x) { return x.v; }
 
 #else
@@ -282,6 +288,11 @@ inline V with_sign(V x, V sign) {
   return x;
 }
 inline V where_less(V a, V b, V yes, V no) { return {a.v < b.v ? yes.v : no.v}; }
+inline V swapped(V x) { return {Lanes{x.v[1], x.v[0], x.v[3], x.v[2]}}; }
+inline V subtract_add(V a, V b) {
+  const Lanes less = a.v - b.v, more = a.v + b.v;
+  return {Lanes{less[0], more[1], less[2], more[3]}};
+}
 
 #endif
 

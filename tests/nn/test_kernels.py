@@ -353,13 +353,14 @@ def test_swiglu_rounds_as_torch_does(level):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pairs", ["halves", "neighbours"])
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "d", "R"), [(9, 3, 64, 64), (4, 1, 30, 20), (2, 2, 7, 0), (3, 1, 34, 34)]
 )
-def test_rope_store_equals_torch_bit_for_bit(level, native, dtype, heads, kv_heads, d, R):
+def test_rope_store_equals_torch_bit_for_bit(level, native, dtype, heads, kv_heads, d, R, pairs):
     M, P, capacity, B = 5, 40, 12, 3
     qkv = torch.randn(M, (heads + 2 * kv_heads) * d).to(dtype)
-    angles = torch.randn(P, R // 2).repeat(1, 2)
+    angles = torch.randn(P, R)  # of a pair's two elements each its own, so that none is taken for the other
     positions, slots = torch.tensor([0, 39, 7, 7, 3]), torch.tensor([11, 0, 4, 5, 6])
     sequences = torch.tensor([0, 2, 1, 1, 0])
     tables = [(angles.cos(), angles.sin()), (angles.cos().to(dtype), angles.sin().to(dtype))] if R else [(None, None)]
@@ -368,9 +369,9 @@ def test_rope_store_equals_torch_bit_for_bit(level, native, dtype, heads, kv_hea
             caches = [torch.randn(B, capacity, kv_heads, d).to(dtype).transpose(1, 2) for _ in "kv"]
             expected = [cache.clone() for cache in caches]
             native.clear()
-            q = kernels.rope_store(qkv, cos, sin, *caches, slots, positions=index, sequences=sequences)
+            q = kernels.rope_store(qkv, cos, sin, *caches, slots, positions=index, sequences=sequences, pairs=pairs)
             assert native == ["rope_store"]
-            q_expected = kernels_plain.rope_store(qkv, cos, sin, *expected, slots, index, sequences)
+            q_expected = kernels_plain.rope_store(qkv, cos, sin, *expected, slots, index, sequences, pairs)
             assert torch.equal(q, q_expected)
             assert torch.equal(caches[0], expected[0])
             assert torch.equal(caches[1], expected[1])
@@ -434,7 +435,8 @@ def test_nothing_is_read_or_written_beyond_the_end(level, native, dtype):
         R = d // 2 * 2
         table = at_end(torch.randn(3, R).to(dtype))
         qkv = at_end(torch.randn(1, 8 * d).to(dtype))
-        kernels.rope_store(qkv, table, table, k, v, torch.tensor([8]), positions=torch.tensor([2]))
+        for pairs in ("halves", "neighbours"):
+            kernels.rope_store(qkv, table, table, k, v, torch.tensor([8]), positions=torch.tensor([2]), pairs=pairs)
     every = {"linear", "add", "rms_norm", "layer_norm", "gated", "attend_decode", "attend_packed", "rope_store"}
     assert set(native) == every
 

@@ -5,6 +5,8 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj_rotate
+from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 from transformers.models.t5.modeling_t5 import T5Attention
 
@@ -85,6 +87,15 @@ def test_only_the_rotated_dimensions_turn():
     turned = rotate(x, cos, sin)
     assert torch.equal(turned[..., 4:], x[..., 4:])
     assert torch.equal(turned[..., :4], rotate(x[..., :4], cos, sin))
+
+
+def test_neighbours_turn_as_in_the_reference():
+    places, x = torch.tensor([3, 0, 511, 40]), torch.randn(4, 3, 16)
+    tables = RopeTable(spec.Rope(12, pairs="neighbours")).upto(512, dtype=torch.float32, device=torch.device("cpu"))
+    cos, sin = (table[places, None] for table in tables)
+    theirs_sin, theirs_cos = create_sinusoidal_positions(512, 12)[places].unsqueeze(0).chunk(2, dim=-1)
+    wanted = gptj_rotate(x[None, ..., :12], theirs_sin, theirs_cos)[0]
+    torch.testing.assert_close(rotate(x, cos, sin, "neighbours"), torch.cat([wanted, x[..., 12:]], dim=-1))
 
 
 def test_a_scaling_that_is_not_built():

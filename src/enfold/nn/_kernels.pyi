@@ -106,6 +106,7 @@ def rope_store(
     sin: int,
     sin_row: int,
     table_f32: bool,
+    neighbours: bool,
     positions: int,
     slots: int,
     sequences: int,

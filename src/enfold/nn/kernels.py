@@ -18,6 +18,7 @@ from torch.nn import Parameter
 from enfold.base.errors import ArgumentError
 from enfold.nn import _kernels
 from enfold.nn import kernels_plain as plain
+from enfold.nn.spec import Pairs
 
 __all__ = [
     "add",
@@ -443,12 +444,13 @@ def rope_store(
     *,
     positions: Tensor | None = None,
     sequences: Tensor | None = None,
+    pairs: Pairs = "halves",
 ) -> Tensor:
     """Split rows of a fused projection, rotate q and k, write k and v into the cache; returns q [M, H, d].
 
-    The rotation is `x · cos + rotate_half(x) · sin` over the first R elements of each head, where `rotate_half` turns
-    (a, b), the halves of those R, into (-b, a). cos and sin are rounded to qkv's dtype first, and so are both products
-    and their sum, as separate torch operations would round them.
+    The rotation is `x · cos + quarter_turn(x) · sin` over the first R elements of each head, where `quarter_turn` makes
+    pairs (a, b) into (-b, a). cos and sin are rounded to qkv's dtype first, and so are both products and their sum, as
+    separate torch operations would round them.
 
     Args:
         qkv: [M, (H + 2 · Hkv) · d], heads of q, then of k, then of v. H follows from the width.
@@ -457,6 +459,7 @@ def rope_store(
         slots: int64 [M], where in its sequence's cache each row is kept.
         positions: int64 [M], each row's row of cos and sin; None: row m takes row m.
         sequences: int64 [M], each row's place in the batch; None: row m belongs to sequence m.
+        pairs: whether element i turns with i + R / 2 ("halves"), or 2i with 2i + 1 ("neighbours").
 
     Raises:
         ArgumentError: shapes that don't fit, or a slot, position or sequence out of range. Nothing is written then.
@@ -516,6 +519,7 @@ def rope_store(
                 0 if sin is None else sin.data_ptr(),
                 R,
                 cos is not None and cos.dtype is torch.float32,
+                pairs == "neighbours",
                 0 if positions is None else positions.data_ptr(),
                 slots.data_ptr(),
                 0 if sequences is None else sequences.data_ptr(),
@@ -542,4 +546,4 @@ def rope_store(
             if bad:
                 plain.refuse_rows(positions, slots, sequences, P, capacity, B)
             return q
-    return plain.rope_store(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences)
+    return plain.rope_store(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences, pairs)

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from enfold.base.errors import ArgumentError
+from enfold.nn.rope import rotate
+from enfold.nn.spec import Pairs
 
 ACTIVATIONS = {None: 0, "silu": 1, "gelu": 2, "gelu_tanh": 3, "relu": 4}
 
@@ -105,6 +107,7 @@ def rope_store(
     slots: Tensor,
     positions: Tensor | None,
     sequences: Tensor | None,
+    pairs: Pairs = "halves",
 ) -> Tensor:
     M = qkv.shape[0]
     B, Hkv, capacity, d = k_cache.shape
@@ -114,7 +117,7 @@ def rope_store(
     if cos is not None and sin is not None:
         rows = torch.arange(M, device=qkv.device) if positions is None else positions
         cos, sin = cos[rows, None].to(qkv.dtype), sin[rows, None].to(qkv.dtype)
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        q, k = rotate(q, cos, sin, pairs), rotate(k, cos, sin, pairs)
     batch = torch.arange(M, device=qkv.device) if sequences is None else sequences
     k_cache[batch, :, slots] = k.to(k_cache.dtype)
     v_cache[batch, :, slots] = v.to(v_cache.dtype)
@@ -134,11 +137,3 @@ def refuse_rows(
                 f"a {name} in {index.min().item()} … {index.max().item()}: expected 0 … {limit - 1}; "
                 "give the cache or the rotary table more room"
             )
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    R = cos.shape[-1]
-    turned, rest = x[..., :R], x[..., R:]
-    a, b = turned.chunk(2, -1)
-    turned = turned * cos + torch.cat([-b, a], -1) * sin
-    return torch.cat([turned, rest], -1)

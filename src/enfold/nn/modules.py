@@ -155,7 +155,7 @@ class Attention(nn.Module):
         q, k, v = map(self.by_head, self.normed(*parts))  # [N, H, d], [N, Hkv, d] twice
         if self.spec.rope is not None:
             cos, sin = context.rope(self.spec.rope, x)
-            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            q, k = (rotate(x, cos, sin, self.spec.rope.pairs) for x in (q, k))
         keys = Packed(k, v, context.where.lengths, context.where.offsets)
         if context.cache is not None:
             fresh = not context.cache.lengths  # the first call attends to what it brings, and keeps its gradient
@@ -180,9 +180,18 @@ class Attention(nn.Module):
         """Rotate q and k of [N, (H + 2·Hkv)·d], write k and v into the cache; q [N, H, d] and what it sees."""
         where = context.where
         stores = cache.storage(depth, where, self.spec.kv_heads, self.spec.head_dim, like=qkv)
-        cos, sin = (None, None) if self.spec.rope is None else context.tables(self.spec.rope, qkv)
-        positions = None if cos is None else where.positions
-        q = kernels.rope_store(qkv, cos, sin, *stores, where.slots, positions=positions, sequences=where.sequences)
+        rope = self.spec.rope
+        cos, sin = (None, None) if rope is None else context.tables(rope, qkv)
+        q = kernels.rope_store(
+            qkv,
+            cos,
+            sin,
+            *stores,
+            where.slots,
+            positions=None if rope is None else where.positions,
+            sequences=where.sequences,
+            pairs="halves" if rope is None else rope.pairs,
+        )
         return q, Stored(*stores, lengths=where.after)
 
     def answer(self, q: Tensor, keys, context: Context, seen: list[Tensor] | None) -> Tensor:

@@ -63,7 +63,8 @@ class RopeTable:
         if not enough or self.regime != regime:
             rows = max(512, 1 << (end - 1).bit_length())
             angles = torch.arange(rows).float()[:, None] * frequencies(self.rope, regime)[None, :]
-            angles = torch.cat([angles, angles], dim=-1)
+            halves = self.rope.pairs == "halves"
+            angles = torch.cat([angles, angles], dim=-1) if halves else angles.repeat_interleave(2, dim=-1)
             size = getattr(self.rope.scaling, "magnitude", 1.0)
             held = ((angles.cos() * size).to(device, dtype), (angles.sin() * size).to(device, dtype))
             self.held, self.regime = held, regime
@@ -78,10 +79,18 @@ class RopeTable:
         return 0
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, pairs: spec.Pairs = "halves") -> Tensor:
     """Rotate the first `dim` dimensions of every head: x [N, H, d], cos and sin [N, 1, dim]."""
     dim = cos.shape[-1]
     turned, rest = (x, None) if dim == x.shape[-1] else (x[..., :dim], x[..., dim:])
-    first, second = turned.chunk(2, dim=-1)
-    turned = turned * cos + torch.cat([-second, first], dim=-1) * sin
+    turned = turned * cos + quarter_turn(turned, pairs) * sin
     return turned if rest is None else torch.cat([turned, rest], dim=-1)
+
+
+def quarter_turn(x: Tensor, pairs: spec.Pairs) -> Tensor:
+    """Every pair (a, b) of the last dimension becomes (−b, a)."""
+    if pairs == "halves":
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([-b, a], dim=-1)
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([-b, a], dim=-1).flatten(-2)

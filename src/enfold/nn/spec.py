@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "quick_gelu"]
+Pairs = Literal["halves", "neighbours"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,19 @@ Scaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongSca
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary positions (Su et al. 2021), rotate-half convention.
+    """Rotary positions (Su et al. 2021).
 
     Attributes:
         dim: rotated dimensions of each head (the first `dim` of them).
         base: the base θ of the frequencies θ^(−2i/dim).
         scaling: how positions beyond the training length are read.
+        pairs: what turns together: dimension i with i + dim / 2 (GPT-NeoX), or 2i with 2i + 1 (the paper, GPT-J).
     """
 
     dim: int
     base: float = 10000.0
     scaling: Scaling | None = None
+    pairs: Pairs = "halves"
 
 
 @dataclass(frozen=True)
