@@ -9,8 +9,8 @@ GemmaTokenizer HerbertTokenizer LEDTokenizer LayoutLMTokenizer LlamaTokenizer Lo
 M2M100Tokenizer MBart50Tokenizer MBartTokenizer MPNetTokenizer MarianTokenizer MobileBertTokenizer MvpTokenizer
 NllbTokenizer NougatTokenizer OpenAIGPTTokenizer PegasusTokenizer Phi3Tokenizer Qwen2Tokenizer Qwen3_5Tokenizer
 ReformerTokenizer RemBertTokenizer RobertaTokenizer SeamlessM4TTokenizer Siglip2Tokenizer SpeechT5Tokenizer
-SplinterTokenizer SqueezeBertTokenizer T5Tokenizer Wav2Vec2CTCTokenizer WhisperTokenizer XGLMTokenizer
-XLMRobertaTokenizer XLNetTokenizer
+SplinterTokenizer SqueezeBertTokenizer T5Tokenizer TapasTokenizer Wav2Vec2CTCTokenizer WhisperTokenizer
+XGLMTokenizer XLMRobertaTokenizer XLNetTokenizer
 """
 
 WHERE = {

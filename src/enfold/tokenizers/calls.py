@@ -286,6 +286,15 @@ class Calls:
             verbose,
         )
 
+    def _fills(self, main: str) -> dict[str, Any]:
+        """What padding puts into each feature; `main` is that of the ids."""
+        return {
+            "attention_mask": 0,
+            "token_type_ids": self.pad_token_type_id,
+            "special_tokens_mask": 1,
+            main: self.pad_token_id,
+        }
+
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """The id of a token, or the ids of several; the unknown token's for what is not in the vocabulary."""
         if isinstance(tokens, str):

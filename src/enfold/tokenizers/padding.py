@@ -196,12 +196,7 @@ def pad_features(
         target = lengths.max_length
     if target is not None:
         target = round_up(target, pad_to_multiple_of)
-    fills = {
-        "attention_mask": 0,
-        "token_type_ids": tokenizer.pad_token_type_id,
-        "special_tokens_mask": 1,
-        main: tokenizer.pad_token_id,
-    }
+    fills = tokenizer._fills(main)
     padded = [_pad_row(row, main, target, where, fills, with_mask) for row in rows]
     outputs: dict[str, Any] = padded[0] if single else {key: [row[key] for row in padded] for key in padded[0]}
     if square_mask is not None:
@@ -217,7 +212,7 @@ def pad_features(
 
 
 def _pad_row(
-    row: dict[str, Any], main: str, target: int | None, where: str, fills: Mapping[str, int], with_mask: bool
+    row: dict[str, Any], main: str, target: int | None, where: str, fills: Mapping[str, Any], with_mask: bool
 ) -> dict[str, Any]:
     row = dict(row)
     length = len(row[main])

@@ -192,7 +192,7 @@ class PlainTokenizer(PlainCalls, PreTrainedTokenizerFast):
         split = kwargs.pop("split_special_tokens", self.split_special_tokens)
         if kwargs:
             refuse_unknown(self.tokenize, kwargs, ["text", "pair", "add_special_tokens", "split_special_tokens"])
-        if split or not self._added:
+        if split:
             return self._tokens(text)
         found: list[str] = []
         for piece, added in self._cut(text):
@@ -202,6 +202,8 @@ class PlainTokenizer(PlainCalls, PreTrainedTokenizerFast):
 
     def _cut(self, text: str) -> list[tuple[str, bool]]:
         """The text cut at added tokens, which take white space with them or want it, as their flags say."""
+        if not self._added:
+            return [(text, False)]
         if self._pattern is None:
             longest = sorted(self._added_ids, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest)))
