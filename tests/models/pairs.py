@@ -39,7 +39,8 @@ def theirs_class(row: Row) -> Any:
 
 
 def their_config(row: Row) -> Any:
-    return getattr(transformers, row.config_name)(**row.entries, attn_implementation="eager")
+    plain = {"attn_implementation": "eager", "experts_implementation": "eager"}
+    return getattr(transformers, row.config_name)(**row.entries, **plain)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enfold.models.registry import FAMILIES, config_class
-from tests.models import bert_kin, llama_kin
+from tests.models import bert_kin, llama_kin, moe_kin
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ TASKS = {
     "masked-lm": "masked-lm",
     "multiple-choice": "choice",
 }
-KIN = llama_kin.CONFIGURATIONS | bert_kin.CONFIGURATIONS
+KIN = llama_kin.CONFIGURATIONS | moe_kin.CONFIGURATIONS | bert_kin.CONFIGURATIONS
 for name in KIN:
     encodes = name in bert_kin.CONFIGURATIONS
     known = {task: head for task, head in FAMILIES[name][2].items() if not (encodes and task == "causal-lm")}
@@ -316,7 +316,7 @@ EDITS = {
 # Every configuration is tried with these, and they stand for their family; the other heads take turns.
 MAIN_HEADS = ["BertForMaskedLM", "DistilBertForMaskedLM", "LlamaForCausalLM", "GPT2LMHeadModel"]
 MAIN_HEADS.append("T5ForConditionalGeneration")
-MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in llama_kin.CONFIGURATIONS]
+MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in (*llama_kin.CONFIGURATIONS, *moe_kin.CONFIGURATIONS)]
 MAIN_HEADS += [FAMILIES[name][2]["masked-lm"] for name in bert_kin.CONFIGURATIONS]
 
 

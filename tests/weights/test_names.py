@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from enfold.base.errors import ConfigError
 from enfold.models.registry import FAMILIES, class_by_name, config_class
-from enfold.weights.names import STORAGES, NameTable
+from enfold.weights.names import STORAGES, NameTable, Piece
 
 TABLE = NameTable("""
     stack.layers.{i}.attn.op.q     encoder.layer.{i}.attention.self.query
@@ -112,13 +112,36 @@ def test_every_weight_of_every_class_has_a_name_that_leads_back(head: str):
             num_hidden_layers=12,
             num_attention_heads=2,
             num_key_value_heads=2,
+            num_experts=3,
             decoder_start_token_id=0,
             pad_token_id=0,
         )
         model = cls(config)
     table = model.name_table()
-    translated = {name: table.theirs(name) for name, _ in model.named_parameters()}
-    assert all(translated.values()), [name for name, value in translated.items() if value is None]
-    assert len({value[0] for value in translated.values()}) == len(translated)
-    for name, value in translated.items():
-        assert table.ours(value[0]) == (name, value[1])
+    names = {}
+    for name, weight in model.weights():
+        for piece in table.pieces(name, tuple(weight.shape)):
+            assert table.ours(piece.theirs) == (".".join([name, *map(str, piece.index)]), piece.storage)
+            assert names.setdefault(piece.theirs, name) is name
+
+
+def test_stacked_rows_name_the_pieces_of_a_parameter():
+    table = NameTable("""
+        op.{i}.gate_up.{e}.0   mlp.{i}.experts.{e}.gate.weight   stacked
+        op.{i}.gate_up.{e}.1   mlp.{i}.experts.{e}.up.weight     stacked
+        op.{i}.down.{e}        mlp.{i}.experts.{e}.down.weight   stacked
+        op.{i}.up              mlp.{i}.up                        transposed
+    """).under("base.", "model.")
+    pieces = table.pieces("base.op.3.gate_up", (2, 2, 5, 4))
+    assert [(p.theirs, p.index) for p in pieces] == [
+        ("model.mlp.3.experts.0.gate.weight", (0, 0)),
+        ("model.mlp.3.experts.0.up.weight", (0, 1)),
+        ("model.mlp.3.experts.1.gate.weight", (1, 0)),
+        ("model.mlp.3.experts.1.up.weight", (1, 1)),
+    ]
+    assert [p.index for p in table.pieces("base.op.0.down", (3, 4, 5))] == [(0,), (1,), (2,)]
+    assert table.pieces("base.op.0.up.weight", (4, 5)) == [Piece("model.mlp.0.up.weight", (), "transposed")]
+    with pytest.raises(ConfigError, match=r"no row for base\.op\.3\.gate_up"):
+        table.pieces("base.op.3.gate_up", (2, 3, 5, 4))
+    with pytest.raises(ConfigError, match="no row for other"):
+        table.pieces("other", (1,))

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -59,7 +59,7 @@ class PreTrainedModel(nn.Module):
         """After the outermost constructor: tie, and fill the weights unless they are only planned (meta device)."""
         self.tie_weights()
         if not any(parameter.is_meta for parameter in self.parameters()):
-            self.initialise([name for name, _ in self.named_parameters()])
+            self.initialise([name for name, _ in self.weights()])
             join_groups(self)
         self.eval()
 
@@ -78,11 +78,14 @@ class PreTrainedModel(nn.Module):
         """Fill these parameters as a fresh model's: normal weights, zero biases, unit norms, zero padding rows."""
         chosen = set(names)
         for prefix, module in self.named_modules():
-            for name, parameter in module.named_parameters(recurse=False):
+            for name, parameter in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
                 full = f"{prefix}.{name}".lstrip(".")
                 if full not in chosen:
                     continue
-                if name == "bias":
+                draw: Any = getattr(module, "draw", None)  # of an op that knows how its own weights begin
+                if draw is not None:
+                    draw(name, parameter, self.std(full))
+                elif name == "bias":
                     parameter.zero_()
                 elif isinstance(module, (nn.Linear, nn.Embedding)):
                     parameter.normal_(0.0, self.std(full))
@@ -95,6 +98,12 @@ class PreTrainedModel(nn.Module):
     def padding_row(self, name: str) -> int | None:
         """The row of a fresh embedding that stays zero, if this is one with a padding token."""
         return None
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """What a checkpoint holds, by our names: parameters, and the buffers that are no constants."""
+        yield from self.named_parameters()
+        kept = self.state_dict(keep_vars=True)
+        yield from ((name, buffer) for name, buffer in self.named_buffers() if name in kept)
 
     def ties(self) -> dict[str, str]:
         """Parameter → the one whose tensor it shares, as the configuration has it."""

@@ -14,7 +14,7 @@ from enfold.models.base import PreTrainedModel
 from enfold.models.config import PreTrainedConfig
 from enfold.nn.modules import groups
 from enfold.weights.files import Checkpoint, checkpoint_files, index_shards, open_checkpoint, usual_names
-from enfold.weights.names import STORAGES
+from enfold.weights.names import STORAGES, Piece
 
 logger = get_logger(__name__)
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -256,28 +256,28 @@ def fill(
     table = model.name_table()
     used: set[str] = set()
     fresh: list[str] = []
-    for ours, parameter in list(model.named_parameters()):
-        translated = table.theirs(ours)
-        assert translated is not None, f"{type(model).__name__}: no row of the name table for {ours}"
-        theirs, storage = translated
-        candidates = (theirs, theirs.removeprefix(prefix), prefix + theirs)
-        name = next((stored[c] for c in candidates if c in stored), None)
-        shape = tuple(parameter.shape)
-        if name is not None:
+    partly: dict[str, list[tuple[Piece, str]]] = {}  # of fresh weights, what the checkpoint has
+    for ours, weight in list(model.weights()):
+        held: list[tuple[Piece, str]] = []
+        pieces = table.pieces(ours, tuple(weight.shape))
+        for piece in pieces:
+            candidates = (piece.theirs, piece.theirs.removeprefix(prefix), prefix + piece.theirs)
+            name = next((stored[c] for c in candidates if c in stored), None)
+            if name is None:
+                report.missing.append(piece.theirs)
+                continue
             used.add(name)
-            found = checkpoint.shape(name)
-            found = tuple(reversed(found)) if storage == "transposed" and len(found) == 2 else found
-            if found != shape:
-                report.mismatched.append((name, checkpoint.shape(name), shape))
-                name = None
+            if checkpoint.shape(name) == _shape(weight, piece):
+                held.append((piece, name))
+            else:
+                report.mismatched.append((name, checkpoint.shape(name), _shape(weight, piece)))
+        if len(held) == len(pieces):
+            _read(model, ours, weight, checkpoint, held, dtype)
         else:
-            report.missing.append(theirs)
-        if name is None:
             fresh.append(ours)
-            if parameter.is_meta:
-                _place(model, ours, torch.empty(shape, dtype=dtype))
-        else:
-            _read(model, ours, parameter, checkpoint, name, storage, dtype)
+            partly[ours] = held
+            if weight.is_meta:
+                _place(model, ours, torch.empty(weight.shape, dtype=dtype))
     if not used:
         raise WeightsMismatchError(
             f"{checkpoint.path} holds nothing that {type(model).__name__} wants: it has "
@@ -293,6 +293,8 @@ def fill(
         )
     model.tie_weights()
     model.initialise(fresh)
+    for ours, held in partly.items():
+        _read(model, ours, dict(model.weights())[ours], checkpoint, held, dtype)
     aliases = {stored.get(alias) for alias in model.stored_aliases} | _tied_names(model, table)
     ignorable = re.compile(model.ignorable)
     report.unexpected = [
@@ -337,23 +339,37 @@ def _tied_names(model: PreTrainedModel, table: Any) -> set[str]:
 def _read(
     model: PreTrainedModel,
     ours: str,
-    parameter: nn.Parameter,
+    weight: Tensor,
     checkpoint: Checkpoint,
-    name: str,
-    storage: str,
+    held: list[tuple[Piece, str]],
     dtype: torch.dtype,
 ) -> None:
-    if parameter.is_meta and not storage and checkpoint.dtype(name) == dtype and checkpoint.is_mappable(name):
-        _place(model, ours, checkpoint.read(name))
-        return
-    target = torch.empty(parameter.shape, dtype=dtype) if parameter.is_meta else parameter.data
-    checkpoint.read_into(name, STORAGES[storage](target))
-    if parameter.is_meta:
+    """Fill a weight from the tensors that hold its pieces; a whole one that is mapped stays in its file."""
+    if isinstance(weight, nn.Parameter) and weight.is_meta and len(held) == 1:
+        (piece, name) = held[0]
+        if not piece.storage and checkpoint.dtype(name) == dtype and checkpoint.is_mappable(name):
+            _place(model, ours, checkpoint.read(name))
+            return
+    target = torch.empty(weight.shape, dtype=dtype) if weight.is_meta else weight.data
+    for piece, name in held:
+        checkpoint.read_into(name, STORAGES[piece.storage](target[piece.index]))
+    if weight.is_meta:
         _place(model, ours, target)
 
 
+def _shape(weight: Tensor, piece: Piece) -> tuple[int, ...]:
+    """Of a piece, as it would be stored."""
+    return tuple(STORAGES[piece.storage](weight[piece.index]).shape)
+
+
 def _place(model: PreTrainedModel, ours: str, tensor: Tensor) -> None:
-    model.place(ours, nn.Parameter(tensor))
+    """Put a parameter, or the values of a buffer, where `ours` says."""
+    owner, _, leaf = ours.rpartition(".")
+    module = model.get_submodule(owner)
+    if leaf in module._buffers:
+        module._buffers[leaf] = tensor
+    else:
+        model.place(ours, nn.Parameter(tensor))
 
 
 def read_generation_config(model: PreTrainedModel, request: Request) -> None:

@@ -52,18 +52,24 @@ class BaseModelOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
+    router_logits: tuple[Tensor, ...] | None = None
 
 
 @dataclass
 class LogitsOutput(ModelOutput):
-    """`logits` [B, T, classes] for tokens, [B, classes] for sequences; `loss` scalar when there were labels."""
+    """`logits` [B, T, classes] for tokens, [B, classes] for sequences; `loss` scalar when there were labels.
+
+    Mixtures of experts add `router_logits` [B·T, experts] of each layer, and `aux_loss`, how unevenly they choose.
+    """
 
     loss: Tensor | None = None
+    aux_loss: Tensor | None = None
     logits: Tensor | None = None
     past_key_values: Any = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
+    router_logits: tuple[Tensor, ...] | None = None
 
 
 @dataclass

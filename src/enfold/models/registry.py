@@ -141,6 +141,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "MistralForCausalLM",
         },
     ),
+    "mixtral": (
+        "enfold.models.mixtral",
+        "MixtralConfig",
+        {
+            "base": "MixtralModel",
+            "causal-lm": "MixtralForCausalLM",
+            "sequence-classification": "MixtralForSequenceClassification",
+            "token-classification": "MixtralForTokenClassification",
+            "question-answering": "MixtralForQuestionAnswering",
+            "pre-training": "MixtralForCausalLM",
+        },
+    ),
     "olmo2": (
         "enfold.models.olmo2",
         "Olmo2Config",
@@ -185,6 +197,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "Qwen2ForCausalLM",
         },
     ),
+    "qwen2_moe": (
+        "enfold.models.qwen2_moe",
+        "Qwen2MoeConfig",
+        {
+            "base": "Qwen2MoeModel",
+            "causal-lm": "Qwen2MoeForCausalLM",
+            "sequence-classification": "Qwen2MoeForSequenceClassification",
+            "token-classification": "Qwen2MoeForTokenClassification",
+            "question-answering": "Qwen2MoeForQuestionAnswering",
+            "pre-training": "Qwen2MoeForCausalLM",
+        },
+    ),
     "qwen3": (
         "enfold.models.qwen3",
         "Qwen3Config",
@@ -195,6 +219,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "token-classification": "Qwen3ForTokenClassification",
             "question-answering": "Qwen3ForQuestionAnswering",
             "pre-training": "Qwen3ForCausalLM",
+        },
+    ),
+    "qwen3_moe": (
+        "enfold.models.qwen3_moe",
+        "Qwen3MoeConfig",
+        {
+            "base": "Qwen3MoeModel",
+            "causal-lm": "Qwen3MoeForCausalLM",
+            "sequence-classification": "Qwen3MoeForSequenceClassification",
+            "token-classification": "Qwen3MoeForTokenClassification",
+            "question-answering": "Qwen3MoeForQuestionAnswering",
+            "pre-training": "Qwen3MoeForCausalLM",
         },
     ),
     "roberta": (

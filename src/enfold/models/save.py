@@ -14,10 +14,9 @@ from enfold.weights.names import STORAGES
 def stored_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """Every weight once, under the checkpoint's name and in its storage."""
     table = model.name_table()
-    for ours, parameter in model.named_parameters():
-        translated = table.theirs(ours)
-        assert translated is not None, f"{type(model).__name__}: no row of the name table for {ours}"
-        yield translated[0], STORAGES[translated[1]](parameter.detach()).contiguous()
+    for ours, weight in model.weights():
+        for piece in table.pieces(ours, tuple(weight.shape)):
+            yield piece.theirs, STORAGES[piece.storage](weight.detach()[piece.index]).contiguous()
 
 
 def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | int, variant: str | None) -> None:

@@ -44,6 +44,13 @@ class States:
         return tuple(map(self._by_column, self.trace.attentions))
 
     @property
+    def router_logits(self) -> tuple[Tensor, ...] | None:
+        """[B·T, experts] of each mixture's router, zeros at padding, when they were asked for."""
+        if self.trace.routers is None:
+            return None
+        return tuple(self.packing.unpack(scores).flatten(0, 1) for scores in self.trace.routers)
+
+    @property
     def cross_attentions(self) -> tuple[Tensor, ...] | None:
         """[B, heads, T, S] of each layer."""
         if self.trace.cross_attentions is None:
@@ -209,6 +216,7 @@ class SingleStack(PreTrainedModel):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        output_router_logits: bool | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
     ) -> States:
@@ -218,6 +226,11 @@ class SingleStack(PreTrainedModel):
             output_hidden_states = config.output_hidden_states
         if output_attentions is None:
             output_attentions = config.output_attentions
+        routed = any(isinstance(layer.mlp.op, spec.MoE) for layer in self.stack.spec.layers)
+        if output_router_logits and not routed:
+            raise ArgumentError("output_router_logits was given, and the model has no routers: leave it out")
+        if output_router_logits is None:
+            output_router_logits = routed and config.output_router_logits
         cache = as_cache(past_key_values)
         if cache is None and self.caches and (config.use_cache if use_cache is None else use_cache):
             cache = None if self.training else Cache()
@@ -238,6 +251,7 @@ class SingleStack(PreTrainedModel):
                 hidden=[] if output_hidden_states else None,
                 attentions=[] if output_attentions else None,
                 cross_attentions=[] if output_attentions and source is not None else None,
+                routers=[] if output_router_logits else None,
             ),
         )
 
@@ -255,7 +269,7 @@ class SingleStack(PreTrainedModel):
             input_ids: [B, T] int64.
             attention_mask: [B, T], nonzero marks tokens; states of padding are zero.
             inputs: `token_type_ids`, `position_ids` [B, T], `inputs_embeds` [B, T, D], `past_key_values`, `use_cache`,
-                `output_hidden_states`, `output_attentions`.
+                `output_hidden_states`, `output_attentions`, `output_router_logits`.
         """
         states = self.run(input_ids, attention_mask, **inputs)
         return finish(
@@ -266,6 +280,7 @@ class SingleStack(PreTrainedModel):
                 hidden_states=states.hidden_states,
                 attentions=states.attentions,
                 cross_attentions=states.cross_attentions,
+                router_logits=states.router_logits,
             ),
             self.config,
             return_dict,

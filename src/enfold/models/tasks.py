@@ -59,6 +59,7 @@ class TaskModel(PreTrainedModel):
             hidden_states=states.hidden_states,
             attentions=states.attentions,
             cross_attentions=states.cross_attentions,
+            router_logits=states.router_logits,
             **fields,
         )
 

@@ -47,11 +47,17 @@ class Source:
 
 @dataclass
 class Trace:
-    """What a caller asked to see on the way: states [N, D] before each layer and at the end, attention weights."""
+    """What a caller asked to see on the way.
+
+    Attributes:
+        hidden: states [N, D] before each layer and at the end.
+        routers: scores [N, experts] of each mixture's router.
+    """
 
     hidden: list[Tensor] | None = None
     attentions: list[Tensor] | None = None
     cross_attentions: list[Tensor] | None = None
+    routers: list[Tensor] | None = None
 
 
 @dataclass
@@ -272,7 +278,10 @@ class Step(nn.Module):
     def __init__(self, given: spec.Step, width: int, attention: type[Attention] = Attention):
         super().__init__()
         self.pre, self.post, self.out = norm(given.pre, width), norm(given.post, width), norm(given.out, width)
-        self.op = attention(given.op, width) if isinstance(given.op, spec.Attention) else MLP(given.op, width)
+        if isinstance(given.op, spec.Op):
+            self.op = given.op.build(width)
+        else:
+            self.op = attention(given.op, width) if isinstance(given.op, spec.Attention) else MLP(given.op, width)
         self.dropout, self.scale = given.dropout, given.scale
 
     def change(self, x: Tensor, context: Context, depth: int) -> Tensor:

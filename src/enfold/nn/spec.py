@@ -9,7 +9,7 @@ Only what three families need has a field here; what one family needs is a subcl
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "quick_gelu"]
 Pairs = Literal["halves", "neighbours"]
@@ -163,6 +163,40 @@ class MLP:
     dropout: float = 0.0
 
 
+class Op:
+    """An op that builds its own module, `(x [N, D], context, depth) → [N, D]`: what a family has for itself."""
+
+    def build(self, width: int) -> Any:
+        """The module, for a stream of `width`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class MoE(Op):
+    """Many gated MLPs, of which a router chooses a few for each token (Shazeer et al. 2017; Jiang et al. 2024).
+
+    Attributes:
+        experts: how many there are, each of inner `width`.
+        chosen: experts a token.
+        normalised: the weights of those chosen are made to sum to one.
+        shared: an MLP that every token passes.
+        shared_gate: its answer is multiplied by a sigmoid (Qwen2-MoE).
+    """
+
+    experts: int
+    chosen: int
+    width: int
+    act: Activation
+    normalised: bool = True
+    shared: MLP | None = None
+    shared_gate: bool = False
+
+    def build(self, width: int) -> Any:
+        from enfold.nn.moe import MoE as Module
+
+        return Module(self, width)
+
+
 @dataclass(frozen=True)
 class Step:
     """One residual step, `x → out(x + scale · dropout(post(op(pre(x)))))`: pre-norm, post-norm, sandwich are its slots.
@@ -172,7 +206,7 @@ class Step:
             of its own it also shares that step's normed input.
     """
 
-    op: Attention | MLP
+    op: Attention | MLP | Op
     pre: Norm | None = None
     post: Norm | None = None
     out: Norm | None = None

@@ -3,13 +3,16 @@
     ours                         theirs                          storage
     stack.layers.{i}.attn.op.q   encoder.layer.{i}.attention.self.query
     stack.layers.{i}.mlp.op.up   h.{i}.mlp.c_fc                  transposed
+    experts.down.{e}             experts.{e}.down_proj.weight    stacked
 
-A row names a module or a parameter; the rest of a name (`.weight`, `.lora_A.weight`) passes through.
+A row names a module or a parameter; the rest of a name (`.weight`, `.lora_A.weight`) passes through. A stacked row
+names a piece of a parameter: the numbers at the end of our name index its first dimensions.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 
@@ -17,11 +20,28 @@ from enfold.base.errors import ConfigError
 
 
 def _transposed(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.t() if tensor.ndim == 2 else tensor
+    return tensor.mT if tensor.ndim > 1 else tensor
 
 
-# How a base weight may be stored; each is its own inverse or names one.
-STORAGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"": lambda tensor: tensor, "transposed": _transposed}
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+# How a base weight (of a stacked one, a piece) may be stored; each is its own inverse or names one.
+STORAGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "": _same,
+    "transposed": _transposed,
+    "stacked": _same,
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tensor of a checkpoint, and the part of our parameter that it holds (`()`: all of it)."""
+
+    theirs: str
+    index: tuple[int, ...]
+    storage: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,27 @@ class NameTable:
             "theirs": [(_pattern(row.theirs), row) for row in self.rows],
         }
 
+        self._stacked: list[tuple[re.Pattern[str], int]] = []  # stacked parameters, and how many dimensions are taken
+        for row in self.rows:
+            if row.storage == "stacked":
+                stem = _TRAILING.sub("", row.ours)
+                self._stacked.append((_pattern(stem), row.ours.count(".") - stem.count(".")))
+
+    def pieces(self, name: str, shape: tuple[int, ...]) -> list[Piece]:
+        """The checkpoint's tensors that hold our parameter of this name: one, or as many as fill a stacked one.
+
+        Raises:
+            ConfigError: no row names it.
+        """
+        taken = next((count for stem, count in self._stacked if stem.fullmatch(name)), 0)
+        found = []
+        for index in product(*map(range, shape[:taken])):
+            translated = self.theirs(".".join([name, *map(str, index)]))
+            if translated is None:
+                raise ConfigError(f"name table: no row for {name}{list(index) if index else ''}")
+            found.append(Piece(translated[0], index, translated[1]))
+        return found
+
     def under(self, ours: str, theirs: str) -> "NameTable":
         """The same rows below a prefix on each side (`base.` and `bert.`)."""
         return NameTable(rows=[Row(ours + row.ours, theirs + row.theirs, row.storage) for row in self.rows])
@@ -91,6 +132,10 @@ class NameTable:
                 translated = getattr(row, target).format(**match.groupdict()) + name[match.end() :]
                 best = (match.end(), translated, row.storage)
         return None if best is None else best[1:]
+
+
+# The numbers at the end of a stacked row's name: `.{e}`, `.{e}.0`.
+_TRAILING = re.compile(r"(\.(\d+|\{\w+\}))+$")
 
 
 def _pattern(name: str) -> re.Pattern[str]:

@@ -1,0 +1,60 @@
+"""Configurations of mixtures of experts."""
+
+from typing import Any
+
+from tests.models.llama_kin import ODD, SMALL, TIED, WIDE, YARN
+
+FEW: dict[str, Any] = {"num_experts_per_tok": 2, "router_aux_loss_coef": 0.3}
+CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "mixtral": {
+        "plain": SMALL | FEW | {"num_local_experts": 4},
+        "window": ODD | FEW | {"num_local_experts": 5, "sliding_window": 3},
+        "tied": TIED | {"num_experts_per_tok": 1, "num_local_experts": 3, "head_dim": None},
+    },
+    "qwen2_moe": {
+        "plain": SMALL | FEW | {"num_experts": 4, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 28},
+        "window": WIDE
+        | FEW
+        | {
+            "num_experts": 6,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 9,
+            "shared_expert_intermediate_size": 11,
+            "norm_topk_prob": True,
+            "mlp_only_layers": [1],
+            "use_sliding_window": True,
+            "sliding_window": 3,
+            "qkv_bias": False,
+        },
+        "tied": TIED
+        | {
+            "num_experts": 3,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 12,
+            "shared_expert_intermediate_size": 8,
+            "decoder_sparse_step": 2,
+        },
+    },
+    "qwen3_moe": {
+        "plain": SMALL | FEW | {"num_experts": 4, "moe_intermediate_size": 20, "norm_topk_prob": True},
+        "window": ODD
+        | FEW
+        | {
+            "num_experts": 7,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 9,
+            "mlp_only_layers": [0],
+            "use_sliding_window": True,
+            "sliding_window": 3,
+        },
+        "tied": TIED
+        | {
+            "num_experts": 3,
+            "num_experts_per_tok": 1,
+            "moe_intermediate_size": 12,
+            "decoder_sparse_step": 2,
+            "attention_bias": True,
+            "rope_parameters": YARN,
+        },
+    },
+}

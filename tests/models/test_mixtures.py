@@ -1,0 +1,101 @@
+"""Mixtures of experts: routers seen and balanced, experts stored one by one, and read only where they are chosen."""
+
+import pytest
+import torch
+
+from enfold.base.errors import ArgumentError
+from enfold.weights.files import open_checkpoint, save_tensors
+from tests.models.moe_kin import CONFIGURATIONS
+from tests.models.pairs import error, fresh, fresh_theirs, inputs, labels, ours_class, pair, right_mask
+from tests.models.rows import DECODERS, Row
+
+MIXTURES = [row for row in DECODERS if row.family in CONFIGURATIONS]
+every_mixture = pytest.mark.parametrize("row", MIXTURES, ids=str)
+STORED_APART = [row for row in MIXTURES if row.variant == "plain"]
+
+
+@every_mixture
+@pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
+def test_router_logits_and_the_balance_of_experts(row: Row, padded: bool):
+    given = inputs(row, right_mask() if padded else None)
+    given |= labels(row, given) | {"output_router_logits": True}
+    ours, theirs = fresh(row), fresh_theirs(row)
+    found, wanted = ours(**given), theirs(**given)
+    assert len(found.router_logits) == len(wanted.router_logits)
+    kept = right_mask().flatten() != 0 if padded else slice(None)
+    for a, b in zip(found.router_logits, wanted.router_logits, strict=True):
+        assert a.shape == b.shape
+        assert error(a[kept], b[kept]) <= 1e-5
+    assert ("aux_loss" in found) == ("aux_loss" in wanted)
+    if "aux_loss" in wanted:
+        assert error(found.aux_loss, wanted.aux_loss) <= 1e-5
+    assert error(found.loss, wanted.loss) <= 1e-5
+    found.loss.backward()
+    wanted.loss.backward()
+    routers = [p.grad for name, p in ours.named_parameters() if name.endswith(".router.weight")]
+    theirs_routers = [p.grad for name, p in theirs.named_parameters() if ".mlp." in name]
+    theirs_routers = [p for p in theirs_routers if p.shape == routers[0].shape]
+    assert len(routers) == len(theirs_routers) > 0
+    for a, b in zip(routers, theirs_routers, strict=True):
+        assert (a - b).abs().max() <= 5e-5 * b.abs().max() + 1e-7
+
+
+@every_mixture
+def test_greedy_generation_is_the_reference_s(row: Row):
+    both = pair(row)
+    ids = torch.randint(3, row.entries["vocab_size"], (2, 5), generator=torch.Generator().manual_seed(1))
+    options = {"max_new_tokens": 59, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    wanted = both.theirs.generate(ids, attention_mask=torch.ones_like(ids), **options)
+    assert torch.equal(both.ours.generate(ids, **options), wanted)
+
+
+@every_mixture
+@torch.inference_mode()
+def test_a_token_reads_the_weights_of_its_own_experts_only(row: Row):
+    model, ids = fresh(row), torch.tensor([[11]])
+    wanted = model(ids, output_router_logits=True)
+    for layer in model.base.stack.layers:
+        experts, seen = getattr(layer.mlp.op, "experts", None), []
+        if experts is None:
+            continue
+        hook = experts.register_forward_pre_hook(lambda _, given, seen=seen: seen.extend(given[2].unique().tolist()))
+        model(ids)
+        hook.remove()
+        others = [e for e in range(layer.mlp.op.spec.experts) if e not in seen]
+        for weight in experts.parameters():
+            weight[others] = float("nan")
+    assert torch.equal(model(ids).logits, wanted.logits)
+
+
+def test_models_without_routers_refuse_to_show_them():
+    row = next(row for row in DECODERS if row.family == "llama")
+    with pytest.raises(ArgumentError, match="no routers"):
+        pair(row).ours(torch.tensor([[5]]), output_router_logits=True)
+
+
+@pytest.mark.parametrize("row", STORED_APART, ids=str)
+def test_an_expert_that_a_checkpoint_lacks_is_reported_and_the_others_are_kept(row: Row, tmp_path):
+    both = pair(row)
+    with open_checkpoint(both.folder) as checkpoint:
+        tensors = {name: checkpoint.read(name).clone() for name in checkpoint}
+    lost = [name for name in tensors if ".experts.1." in name and name.split(".experts")[0].endswith("1.mlp")]
+    lost = lost or [name for name in tensors if ".1.block_sparse_moe.experts.1." in name]
+    if not lost:
+        pytest.skip("experts of this family are stored together")
+    save_tensors({name: tensor for name, tensor in tensors.items() if name not in lost}, tmp_path)
+    both.ours.config.save_pretrained(tmp_path)
+    loaded, report = ours_class(row).from_pretrained(tmp_path, output_loading_info=True)
+    assert sorted(report["missing_keys"]) == sorted(lost)
+    ours, theirs = loaded.base.stack.layers[1].mlp.op.experts, both.ours.base.stack.layers[1].mlp.op.experts
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a[[0, 2, 3]], b[[0, 2, 3]])
+        assert a[1].isfinite().all()
+
+
+def test_jitter_in_training_only():
+    row = next(row for row in MIXTURES if row.head == "MixtralForCausalLM")
+    model, given = fresh(row, router_jitter_noise=0.3), inputs(row)
+    with torch.no_grad():
+        assert torch.equal(model(**given).logits, pair(row).ours(**given).logits)
+        model.train()
+        assert not torch.equal(model(**given).logits, model(**given).logits)
