@@ -36,7 +36,7 @@ class Qwen2MoeConfig(SparseConfig, OptionalWindowConfig):
         "max_window_layers": 28,
         "qkv_bias": True,
         "decoder_sparse_step": 1,
-        "mlp_only_layers": None,
+        "mlp_only_layers": [],
         "moe_intermediate_size": 1408,
         "shared_expert_intermediate_size": 5632,
         "num_experts_per_tok": 4,

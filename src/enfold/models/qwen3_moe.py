@@ -29,7 +29,7 @@ class Qwen3MoeConfig(SparseConfig, OptionalWindowConfig):
         "use_sliding_window": False,
         "sliding_window": 4096,
         "decoder_sparse_step": 1,
-        "mlp_only_layers": None,
+        "mlp_only_layers": [],
         "moe_intermediate_size": 768,
         "num_experts_per_tok": 8,
         "num_experts": 128,
