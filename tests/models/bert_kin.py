@@ -26,6 +26,11 @@ ROBERTA = {"plain": SMALL, "odd": ODD, "other padding": ONE | {"pad_token_id": 5
 CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
+    "mpnet": {
+        "plain": SMALL | {"pad_token_id": 1},
+        "odd": ODD | {"relative_attention_num_buckets": 35, "classifier_dropout": None},
+        "single": ONE | {"pad_token_id": 1},
+    },
     "electra": {
         "plain": SMALL | {"embedding_size": 12},
         "odd": ODD | {"embedding_size": 33},
@@ -39,3 +44,5 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
 }
 # What the shared tests know of a family's pre-training.
 PRE_TRAINING = {"electra": "detection", "albert": "sentence-order"}
+# Families whose positions count tokens, not columns.
+COUNTS_TOKENS = ("roberta", "xlm-roberta", "mpnet")

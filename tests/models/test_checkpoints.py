@@ -215,6 +215,24 @@ def test_a_head_with_values_of_its_own_is_kept_apart(head: str, tmp_path):
     assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
 
 
+@pytest.mark.parametrize("head", ["BertForMaskedLM", "RobertaForMaskedLM", "AlbertForMaskedLM", "MPNetForMaskedLM"])
+@torch.no_grad()
+def test_of_two_biases_an_untied_head_takes_the_one_that_counts(head: str, tmp_path):
+    row = next(row for row in ONE_EACH if row.head == head)
+    theirs = theirs_class(row)(
+        getattr(transformers, row.config_name)(**row.entries | {"tie_word_embeddings": False})
+    ).eval()
+    for parameter in theirs.parameters():
+        parameter.normal_()
+    theirs.save_pretrained(tmp_path / "theirs")
+    given = inputs(row, right_mask())
+    ours, report = ours_class(row).from_pretrained(tmp_path / "theirs", output_loading_info=True)
+    assert not any(report.values())
+    close(ours(**given).logits[0], theirs(**given).logits[0])
+    ours.save_pretrained(tmp_path / "ours")
+    close(theirs_class(row).from_pretrained(tmp_path / "ours")(**given).logits[0], theirs(**given).logits[0])
+
+
 @every_family
 def test_configurations_keep_what_they_do_not_know(row: Row, tmp_path):
     shutil.copytree(pair(row).folder, tmp_path, dirs_exist_ok=True)

@@ -9,6 +9,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from enfold.base.errors import NotBuiltError
 from enfold.nn.cache import Cache, FixedCache
+from tests.models import bert_kin
 from tests.models.pairs import (
     ANSWERS,
     ATTENTIONS,
@@ -140,7 +141,7 @@ def test_padding_changes_nothing(row: Row, side: str):
     together = model(**given)[0]
     for i, keep in enumerate(mask.bool()):
         # T5 has no positions, and RoBERTa counts tokens, not columns.
-        columns = row.family not in ("t5", "roberta", "xlm-roberta")
+        columns = row.family not in ("t5", *bert_kin.COUNTS_TOKENS)
         positions = {"position_ids": torch.arange(9)[None, keep]} if columns else {}
         alone = model(input_ids=given["input_ids"][i : i + 1, keep], **positions)[0]
         close(together[i : i + 1, keep], alone)

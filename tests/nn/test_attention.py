@@ -149,9 +149,9 @@ def test_another_sequence_is_attended_to_in_full(backend):
 
 @pytest.mark.parametrize("backend", ["plain", "sdpa", None])
 @torch.no_grad()
-def test_biases_over_gaps_follow_the_positions(backend):
+def test_biases_over_gaps_follow_the_columns(backend):
     lengths, positions = (3, 3, 2), torch.tensor([0, 2, 3, 0, 1, 7, 4, 5])
-    where = Where(lengths, positions, gaps=True)
+    where = Where(lengths, torch.randint(0, 9, (8,)), columns=positions)
     rule, bias = Rule(True, 1.0), Distances()
     query, pairs = packed_query(lengths, 4, rule, bias, where=where)
     wanted = definition(query.q, pairs, rule, lengths, bias, positions)

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from enfold.base.errors import NotBuiltError
-from enfold.models.activations import activation
 from enfold.models.base import dense
 from enfold.models.bert import BertConfig, BertModel
 from enfold.models.config import PreTrainedConfig
@@ -21,9 +20,9 @@ from enfold.models.tasks import (
     SequenceClassification,
     TaskModel,
     TokenClassification,
+    VocabularyModel,
 )
 from enfold.nn import spec
-from enfold.nn.modules import ACTIVATIONS, LayerNorm
 from enfold.weights.names import NameTable
 
 
@@ -85,34 +84,20 @@ class AlbertModel(BertModel):
 
 
 HEAD_NAMES = """
-    dense            predictions.dense
-    norm             predictions.LayerNorm
-    decoder.weight   predictions.decoder.weight
-    decoder.bias     predictions.bias
+    head.dense            predictions.dense
+    head.norm             predictions.LayerNorm
+    head.decoder.weight   predictions.decoder.weight
+    head.decoder.bias     predictions.bias
 """
 
 
-class _WithVocabulary(TaskModel):
-    """The masked-language head, tied to the embeddings."""
+class _WithVocabulary(VocabularyModel):
+    """The masked-language head."""
 
     base_class = AlbertModel
     base_options = {"add_pooling_layer": False}
     head_names = HEAD_NAMES
-    tied = {"decoder.weight": "base.stack.embed.tokens.weight"}
     stored_aliases = {"predictions.decoder.bias": "predictions.bias"}
-
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__(config)
-        self.dense = dense(config.hidden_size, config.embedding_size)
-        self.norm = LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
-        self.decoder = dense(config.embedding_size, config.vocab_size)
-        self.act = ACTIVATIONS[activation(config.hidden_act)]
-
-    def scores(self, states: Tensor) -> Tensor:
-        return self.decoder(self.norm(self.act(self.dense(states))))
-
-    def get_output_embeddings(self):
-        return self.decoder
 
 
 class AlbertForMaskedLM(_WithVocabulary, MaskedLM):

@@ -109,6 +109,10 @@ class PreTrainedModel(nn.Module):
         """Parameter → the one whose tensor it shares, as the configuration has it."""
         return self.tied if self.config.tie_word_embeddings else {}
 
+    def aliases(self) -> dict[str, str]:
+        """Checkpoint name → the one it repeats, for this configuration."""
+        return self.stored_aliases
+
     def tie_weights(self) -> None:
         """Let tied parameters share one tensor, but for those whose checkpoint holds a tensor of their own."""
         for copy, source in self.ties().items():

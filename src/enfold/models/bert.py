@@ -22,10 +22,9 @@ from enfold.models.tasks import (
     SequenceClassification,
     TaskModel,
     TokenClassification,
-    Vocabulary,
+    VocabularyModel,
 )
 from enfold.nn import spec
-from enfold.nn.modules import ACTIVATIONS, LayerNorm
 from enfold.weights.names import NameTable
 
 
@@ -141,26 +140,13 @@ HEAD_NAMES = """
 """
 
 
-class _WithVocabulary(TaskModel):
-    """The masked-language head, tied to the embeddings."""
+class _WithVocabulary(VocabularyModel):
+    """The masked-language head."""
 
     base_class = BertModel
     base_options = {"add_pooling_layer": False}
     head_names = HEAD_NAMES
-    tied = {"head.decoder.weight": "base.stack.embed.tokens.weight"}
     stored_aliases = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
-
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__(config)
-        norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        act = ACTIVATIONS[activation(config.hidden_act)]
-        self.head = Vocabulary(config.hidden_size, config.vocab_size, act, norm)
-
-    def scores(self, states: Tensor) -> Tensor:
-        return self.head(states)
-
-    def get_output_embeddings(self):
-        return self.head.decoder
 
 
 class BertForMaskedLM(_WithVocabulary, MaskedLM):

@@ -13,10 +13,9 @@ from enfold.models.tasks import (
     QuestionAnswering,
     SequenceClassification,
     TokenClassification,
-    Vocabulary,
+    VocabularyModel,
 )
 from enfold.nn import spec
-from enfold.nn.modules import ACTIVATIONS, LayerNorm
 from enfold.weights.names import NameTable
 
 
@@ -92,7 +91,7 @@ class DistilBertModel(SingleStack):
         )
 
 
-class DistilBertForMaskedLM(MaskedLM):
+class DistilBertForMaskedLM(VocabularyModel, MaskedLM):
     """What stood behind a mask."""
 
     base_class = DistilBertModel
@@ -101,18 +100,6 @@ class DistilBertForMaskedLM(MaskedLM):
         head.norm      vocab_layer_norm
         head.decoder   vocab_projector
     """
-    tied = {"head.decoder.weight": "base.stack.embed.tokens.weight"}
-
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__(config)
-        act = ACTIVATIONS[activation(config.activation)]
-        self.head = Vocabulary(config.dim, config.vocab_size, act, LayerNorm(config.dim, eps=1e-12))
-
-    def scores(self, states: Tensor) -> Tensor:
-        return self.head(states)
-
-    def get_output_embeddings(self):
-        return self.head.decoder
 
 
 class DistilBertForSequenceClassification(SequenceClassification):

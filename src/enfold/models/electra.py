@@ -15,9 +15,17 @@ from enfold.models.generative import GenerativeDecoder
 from enfold.models.outputs import LogitsOutput
 from enfold.models.roberta import RobertaForSequenceClassification
 from enfold.models.stacks import States, finish, first_tokens
-from enfold.models.tasks import CausalLM, MaskedLM, MultipleChoice, QuestionAnswering, TaskModel, TokenClassification
+from enfold.models.tasks import (
+    CausalLM,
+    MaskedLM,
+    MultipleChoice,
+    QuestionAnswering,
+    TaskModel,
+    TokenClassification,
+    VocabularyModel,
+)
 from enfold.nn import spec
-from enfold.nn.modules import ACTIVATIONS, LayerNorm
+from enfold.nn.modules import ACTIVATIONS
 from enfold.weights.names import NameTable, Row
 
 
@@ -59,28 +67,16 @@ class ElectraModel(BertModel):
         return replace(super().embed(config), width=narrow)
 
 
-class _WithVocabulary(TaskModel):
-    """The generator's head, tied to the embeddings."""
+class _WithVocabulary(VocabularyModel):
+    """The generator's head."""
 
     base_class = ElectraModel
     head_names = """
-        dense     generator_predictions.dense
-        norm      generator_predictions.LayerNorm
-        decoder   generator_lm_head
+        head.dense     generator_predictions.dense
+        head.norm      generator_predictions.LayerNorm
+        head.decoder   generator_lm_head
     """
-    tied = {"decoder.weight": "base.stack.embed.tokens.weight"}
-
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__(config)
-        self.dense = dense(config.hidden_size, config.embedding_size)
-        self.norm = LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
-        self.decoder = dense(config.embedding_size, config.vocab_size)
-
-    def scores(self, states: Tensor) -> Tensor:
-        return self.decoder(self.norm(F.gelu(self.dense(states))))
-
-    def get_output_embeddings(self):
-        return self.decoder
+    head_act = "gelu"
 
 
 class ElectraForMaskedLM(_WithVocabulary, MaskedLM):

@@ -247,7 +247,7 @@ def fill(
     """
     report, prefix = LoadReport(), f"{model.base_model_prefix}."
     stored = {_modern(name): name for name in checkpoint.names()}
-    for alias, name in model.stored_aliases.items():
+    for alias, name in model.aliases().items():
         if name not in stored and alias in stored:
             stored[name] = stored[alias]
     _share_stored(model, checkpoint, stored)
@@ -295,7 +295,7 @@ def fill(
     model.initialise(fresh)
     for ours, held in partly.items():
         _read(model, ours, dict(model.weights())[ours], checkpoint, held, dtype)
-    aliases = {stored.get(alias) for alias in model.stored_aliases} | _tied_names(model, table)
+    aliases = {stored.get(alias) for alias in model.aliases()} | _tied_names(model, table)
     ignorable = re.compile(model.ignorable)
     report.unexpected = [
         name for name in checkpoint.names() if name not in used and name not in aliases and not ignorable.match(name)

@@ -153,6 +153,19 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "MixtralForCausalLM",
         },
     ),
+    "mpnet": (
+        "enfold.models.mpnet",
+        "MPNetConfig",
+        {
+            "base": "MPNetModel",
+            "masked-lm": "MPNetForMaskedLM",
+            "sequence-classification": "MPNetForSequenceClassification",
+            "token-classification": "MPNetForTokenClassification",
+            "question-answering": "MPNetForQuestionAnswering",
+            "multiple-choice": "MPNetForMultipleChoice",
+            "pre-training": "MPNetForMaskedLM",
+        },
+    ),
     "olmo2": (
         "enfold.models.olmo2",
         "Olmo2Config",

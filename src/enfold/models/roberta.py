@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from enfold.models.base import dense
 from enfold.models.bert import BertConfig, BertForMultipleChoice, BertModel, head_dropout
@@ -17,12 +16,10 @@ from enfold.models.tasks import (
     MaskedLM,
     QuestionAnswering,
     SequenceClassification,
-    TaskModel,
     TokenClassification,
-    Vocabulary,
+    VocabularyModel,
 )
 from enfold.nn import spec
-from enfold.nn.modules import LayerNorm
 
 
 class RobertaConfig(BertConfig):
@@ -42,11 +39,16 @@ class RobertaModel(BertModel):
         super().__init__(config, add_pooling_layer)
         assert self.stack.embed is not None
         assert self.stack.embed.positions is not None
-        self.stack.embed.positions.padding_idx = config.pad_token_id  # its row gets no gradient
+        self.stack.embed.positions.padding_idx = self.padding(config)  # its row gets no gradient
+
+    @staticmethod
+    def padding(config: PreTrainedConfig) -> int:
+        """The token that isn't counted, whose number is also its row."""
+        return config.pad_token_id
 
     @classmethod
     def embed(cls, config: PreTrainedConfig) -> spec.Embed:
-        offset = config.pad_token_id + 1
+        offset = cls.padding(config) + 1
         return replace(super().embed(config), offset=offset, positions=config.max_position_embeddings - offset)
 
     def run(
@@ -58,22 +60,22 @@ class RobertaModel(BertModel):
         **inputs: Any,
     ) -> States:
         """As every stack's; `position_ids` are rows of the table."""
-        offset = self.config.pad_token_id + 1
+        pad = self.padding(self.config)
         past = inputs.get("past_key_values")
         if position_ids is not None:
-            position_ids = position_ids - offset
+            position_ids = position_ids - pad - 1
         elif input_ids is not None and input_ids.ndim == 2:
-            real = (input_ids != self.config.pad_token_id).long()
+            real = (input_ids != pad).long()
             seen = torch.tensor(past.lengths or [0], device=real.device)[:, None] if past else 0
             position_ids = (real.cumsum(1) + seen) * real - 1
         return super().run(input_ids, attention_mask, token_type_ids, position_ids, **inputs)
 
     def padding_row(self, name: str) -> int | None:
-        return self.config.pad_token_id if name.endswith("embed.positions.weight") else super().padding_row(name)
+        return self.padding(self.config) if name.endswith("embed.positions.weight") else super().padding_row(name)
 
 
-class _WithVocabulary(TaskModel):
-    """The masked-language head, tied to the embeddings."""
+class _WithVocabulary(VocabularyModel):
+    """The masked-language head."""
 
     base_class = RobertaModel
     base_options = {"add_pooling_layer": False}
@@ -83,19 +85,8 @@ class _WithVocabulary(TaskModel):
         head.decoder.weight   lm_head.decoder.weight
         head.decoder.bias     lm_head.bias
     """
-    tied = {"head.decoder.weight": "base.stack.embed.tokens.weight"}
     stored_aliases = {"lm_head.decoder.bias": "lm_head.bias"}
-
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__(config)
-        norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.head = Vocabulary(config.hidden_size, config.vocab_size, F.gelu, norm)
-
-    def scores(self, states: Tensor) -> Tensor:
-        return self.head(states)
-
-    def get_output_embeddings(self):
-        return self.head.decoder
+    head_act = "gelu"
 
 
 class RobertaForMaskedLM(_WithVocabulary, MaskedLM):

@@ -1,5 +1,6 @@
 """Task models over a single stack: a base model and a head. A family names its base and its heads' weights."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,8 @@ from enfold.models.config import PreTrainedConfig
 from enfold.models.losses import next_token_labels, sequence_loss, span_loss, token_loss
 from enfold.models.outputs import LogitsOutput, QuestionAnsweringOutput
 from enfold.models.stacks import SingleStack, States, finish, pick
+from enfold.nn import spec
+from enfold.nn.modules import ACTIVATIONS, norm
 from enfold.weights.names import NameTable
 
 
@@ -274,15 +277,69 @@ class MultipleChoice(SequenceClassification):
         return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
 
 
-class Vocabulary(nn.Module):
-    """Dense, activation, norm, and the map onto the vocabulary (BERT's masked-language head)."""
+class Transform(nn.Module):
+    """Dense, activation, norm: x [N, D] → [N, E]."""
 
-    def __init__(self, width: int, vocab: int, act: Any, normalise: nn.Module):
+    def __init__(self, width: int, narrow: int, act: spec.Activation, given: spec.Norm | None, *, bias: bool = True):
         super().__init__()
-        self.dense = dense(width, width)
-        self.act = act
-        self.norm = normalise
-        self.decoder = dense(width, vocab)
+        self.dense = dense(width, narrow, bias=bias)
+        self.act = ACTIVATIONS[act]
+        self.norm = norm(given, narrow)
 
-    def forward(self, states: Tensor) -> Tensor:
-        return self.decoder(self.norm(self.act(self.dense(states))))
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.dense(x))
+        return x if self.norm is None else self.norm(x)
+
+
+class Vocabulary(Transform):
+    """A transform to the width of the stack's embeddings, and the map onto their vocabulary: x [N, D] → [N, vocab]."""
+
+    def __init__(self, given: spec.Stack, act: spec.Activation, *, bias: bool = True, decoder_bias: bool = True):
+        assert given.embed is not None
+        narrow = given.embed.width or given.width
+        super().__init__(given.width, narrow, act, given.embed.norm, bias=bias)
+        self.decoder = dense(narrow, given.embed.vocab, bias=decoder_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(super().forward(x))
+
+
+class VocabularyModel(LanguageModel):
+    """BERT's masked-language head, whose last map is tied to the embeddings.
+
+    Class attributes of a family:
+        head_act: the activation in it; None: that of the layers.
+        stored_aliases: other names of its bias. A checkpoint may hold one bias twice; the alias is the one that counts
+            where nothing is tied.
+    """
+
+    tied = {"head.decoder.weight": "base.stack.embed.tokens.weight"}
+    head_act: ClassVar[spec.Activation | None] = None
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.head = self.vocabulary(config)
+
+    def vocabulary(self, config: PreTrainedConfig) -> nn.Module:
+        """The head; its kin's differ."""
+        stack = self.base.stack.spec
+        op = stack.layers[0].mlp.op
+        assert isinstance(op, spec.MLP)
+        return Vocabulary(stack, self.head_act or op.act)
+
+    def aliases(self) -> dict[str, str]:
+        if self.config.tie_word_embeddings:
+            return self.stored_aliases
+        return {name: alias for alias, name in self.stored_aliases.items()}
+
+    def name_table(self) -> NameTable:
+        if self.config.tie_word_embeddings:
+            return self.names
+        renamed = self.aliases()
+        return NameTable(rows=[replace(row, theirs=renamed.get(row.theirs, row.theirs)) for row in self.names.rows])
+
+    def scores(self, states: Tensor) -> Tensor:
+        return self.head(states)
+
+    def get_output_embeddings(self):
+        return self.head.decoder

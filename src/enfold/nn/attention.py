@@ -57,9 +57,14 @@ class Query:
     bias: Bias | None = None
     probabilities: list[Tensor] | None = None  # filled with [G, H, Lq, Lk] per run when a caller wants to see them
 
+    @property
+    def gaps(self) -> Tensor | None:
+        """The columns that biases are taken between, where they don't follow each other."""
+        return None if self.bias is None else self.where.columns
+
     def runs(self) -> list[tuple[int, int]]:
         """Ranges of neighbouring sequences with equal numbers of queries and of keys."""
-        apart = self.bias is not None and self.where.gaps  # then neighbours of equal length differ in their biases
+        apart = self.gaps is not None  # then neighbours of equal length differ in their biases
         memo, key = self.where.memo, ("runs", self.keys.lengths, apart)
         if key not in memo:
             shapes = list(zip(self.where.lengths, self.keys.lengths, range(len(self.keys.lengths)), strict=True))
@@ -79,15 +84,18 @@ class Query:
         hidden = self.rule.hides(new, every)
         if not hidden and self.bias is None:
             return None
-        gaps = self.bias is not None and self.where.gaps
-        memo, key = self.where.memo, ("mask", new, every, self.rule, self.bias, first if gaps else None)
+        gaps, memo = self.gaps, self.where.memo
+        key = ("mask", new, every, self.rule, self.bias, None if gaps is None else first)
         if key not in memo:
             added = torch.zeros(1, new, every, dtype=self.q.dtype, device=self.q.device)
             if hidden:
                 added = added.masked_fill(~visible(self.rule, new, every, device=self.q.device), float("-inf"))
             if self.bias is not None:
-                places = self.where.positions[self.where.offsets[first] : self.where.offsets[first + 1]]
-                bias = self.bias.between(places, places) if gaps else self.bias(new, every)
+                if gaps is None:
+                    bias = self.bias(new, every)
+                else:
+                    places = gaps[self.where.offsets[first] : self.where.offsets[first + 1]]
+                    bias = self.bias.between(places, places)
                 added = added + bias.to(self.q.dtype)
             memo[key] = added
         return memo[key]
@@ -188,7 +196,7 @@ class Native:
             return "without a cache it has no cap for scores"
         if query.rule.window is not None and max(query.keys.lengths, default=0) > query.rule.window:
             return "without a cache it has no window"
-        if query.keys.offsets is not query.where.offsets or (query.bias is not None and query.where.gaps):
+        if query.keys.offsets is not query.where.offsets or query.gaps is not None:
             return "without a cache it serves self-attention whose bias depends on distance alone"
         return None
 

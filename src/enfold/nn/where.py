@@ -26,7 +26,8 @@ class Where:
         positions: [N] int64, the position that embeddings, rotary angles and relative biases see.
         end: one more than the largest position; read off `positions` unless the caller knows it.
         past: tokens of each sequence that a cache already holds, counted like `lengths`.
-        gaps: whether relative biases must look at `positions`, since those of some sequence don't follow each other.
+        columns: [N] int64, each token's column, where padding stands between the tokens of some sequence and relative
+            biases must look for it.
         memo: values computed once per forward pass and shared by all layers (rotary tables, biases).
     """
 
@@ -34,7 +35,7 @@ class Where:
     positions: Tensor
     end: int = -1
     past: tuple[int, ...] | None = None
-    gaps: bool = False
+    columns: Tensor | None = None
     memo: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
