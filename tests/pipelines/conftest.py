@@ -143,6 +143,9 @@ def _llama(folder: Path, cls: str = "LlamaForCausalLM", **entries) -> None:
 
 _TAGS = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 _KINDS = {"id2label": {0: "bad", 1: "so-so", 2: "good"}, "label2id": {"bad": 0, "so-so": 1, "good": 2}}
+_ENTAILMENT = {"contradiction": 0, "neutral": 1, "entailment": 2}
+_NLI = {"id2label": {i: label for label, i in _ENTAILMENT.items()}, "label2id": _ENTAILMENT}
+_TURNED = {"id2label": {0: "Entailment", 1: "Refuted"}, "label2id": {"Entailment": 0, "Refuted": 1}}
 MAKERS = {
     "bert": lambda f: _bert(f, "BertModel"),
     "bert-mlm": lambda f: _bert(f, "BertForMaskedLM"),
@@ -153,7 +156,11 @@ MAKERS = {
     "bert-regression": lambda f: _bert(f, "BertForSequenceClassification", num_labels=1, problem_type="regression"),
     "bert-one": lambda f: _bert(f, "BertForSequenceClassification", num_labels=1),
     "bert-tags": lambda f: _bert(f, "BertForTokenClassification", **_TAGS),
+    "bert-qa": lambda f: _bert(f, "BertForQuestionAnswering"),
+    "bert-nli": lambda f: _bert(f, "BertForSequenceClassification", **_NLI),
+    "bert-turned": lambda f: _bert(f, "BertForSequenceClassification", **_TURNED),
     "distilbert": lambda f: _distilbert(f, "DistilBertModel"),
+    "distilbert-qa": lambda f: _distilbert(f, "DistilBertForQuestionAnswering"),
     "distilbert-mlm": lambda f: _distilbert(f, "DistilBertForMaskedLM"),
     "distilbert-class": lambda f: _distilbert(f, "DistilBertForSequenceClassification", **_KINDS),
     "distilbert-tags": lambda f: _distilbert(f, "DistilBertForTokenClassification", **_TAGS),
@@ -161,6 +168,7 @@ MAKERS = {
     "gpt2-base": lambda f: _gpt2(f, "GPT2Model"),
     "gpt2-class": lambda f: _gpt2(f, "GPT2ForSequenceClassification", **_KINDS),
     "gpt2-class-pad": lambda f: _gpt2(f, "GPT2ForSequenceClassification", pad="<|pad|>", **_KINDS),
+    "gpt2-qa": lambda f: _gpt2(f, "GPT2ForQuestionAnswering", pad="<|pad|>"),
     "gpt2-tags": lambda f: _gpt2(f, "GPT2ForTokenClassification", **_TAGS),
     "llama": _llama,
 }

@@ -70,7 +70,7 @@ def test_models_and_tokenizers_at_hand(zoo, texts):
 
 
 def test_a_default_is_taken_and_named(zoo, monkeypatch, caplog):
-    made = Task("enfold.pipelines.fill_mask", "FillMaskPipeline", "masked-lm", zoo("bert-mlm"), "f" * 40)
+    made = Task("enfold.pipelines.fill_mask", "FillMaskPipeline", ("masked-lm",), zoo("bert-mlm"), "f" * 40)
     monkeypatch.setitem(PIPELINES, "fill-mask", made)
     monkeypatch.setattr("enfold.hub.cache.cached_snapshots", lambda repo, revision, cache: iter(()))
     with caplog.at_level(logging.WARNING, logger="enfold"):

@@ -9,8 +9,11 @@ _WHERE = {
     "FeatureExtractionPipeline": "enfold.pipelines.feature_extraction",
     "FillMaskPipeline": "enfold.pipelines.fill_mask",
     "NerPipeline": "enfold.pipelines.token_classification",
+    "QuestionAnsweringPipeline": "enfold.pipelines.question_answering",
     "TextClassificationPipeline": "enfold.pipelines.text_classification",
     "TextGenerationPipeline": "enfold.pipelines.text_generation",
+    "TextRankingPipeline": "enfold.pipelines.text_ranking",
     "TokenClassificationPipeline": "enfold.pipelines.token_classification",
+    "ZeroShotClassificationPipeline": "enfold.pipelines.zero_shot_classification",
 }
 __getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -71,7 +71,7 @@ class Pipeline(Generic[Settings]):
     """
 
     task: str
-    head: ClassVar[str]
+    heads: ClassVar[tuple[str, ...]]
     options_class: ClassVar[type[Options]] = Options
     # Weights that this task never reads: their absence from a checkpoint doesn't matter.
     unread: ClassVar[str] = r"$^"
@@ -91,7 +91,7 @@ class Pipeline(Generic[Settings]):
         **options: Any,
     ):
         self.task = task or type(self).task
-        checks.check_head(model, self.task, self.head)
+        checks.check_head(model, self.task, self.heads)
         checks.check_vocabulary(model, tokenizer)
         if device is not None:
             from enfold.models.load import target_device

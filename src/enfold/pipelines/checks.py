@@ -20,18 +20,18 @@ def head_of(model: Any) -> str | None:
     return None
 
 
-def check_head(model: Any, task: str, head: str) -> None:
-    """Refuse a model without the head that a task reads.
+def check_head(model: Any, task: str, heads: tuple[str, ...]) -> None:
+    """Refuse a model without a head that a task reads.
 
     Raises:
         ArgumentError: it has another.
     """
     found = head_of(model)
-    if found == head or (head == "base" and found != "seq2seq-lm"):
+    if found in heads or ("base" in heads and found != "seq2seq-lm"):
         return
-    able = sorted({classes[head] for _, _, classes in FAMILIES.values() if head in classes})
+    able = sorted({classes[head] for _, _, classes in FAMILIES.values() for head in heads if head in classes})
     raise ArgumentError(
-        f"{task} needs a model with a {head} head, and {type(model).__name__} has "
+        f"{task} needs a model with a {' or '.join(heads)} head, and {type(model).__name__} has "
         f"{'none that is known' if found is None else f'a {found} one'}: load one of {', '.join(able)}"
     )
 

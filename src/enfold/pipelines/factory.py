@@ -163,20 +163,37 @@ def _refuse_loading(loading: dict[str, Any]) -> None:
 
 
 def _config(config: Any, loading: dict[str, Any]) -> Any:
-    if config is None or not isinstance(config, (str, Path)):
-        return config
-    from enfold.models.auto import AutoConfig
-
-    hub = {name: loading[name] for name in ("revision", "token", *_HUB_OPTIONS) if name in loading}
-    return AutoConfig.from_pretrained(config, **hub)
+    return _config_of(config, loading) if isinstance(config, (str, Path)) else config
 
 
 def _load(task: Task, source: str | Path, config: Any, loading: dict[str, Any]) -> Any:
     from enfold.models import auto
     from enfold.models.registry import AUTO_TASKS
 
-    name = next(name for name, head in AUTO_TASKS.items() if head == task.head)
+    head = task.heads[0]
+    if len(task.heads) > 1:
+        config = _config_of(source, loading) if config is None else config
+        head = _head(task, config)
+    name = next(name for name, served in AUTO_TASKS.items() if served == head)
     return getattr(auto, name).from_pretrained(source, **({} if config is None else {"config": config}), **loading)
+
+
+def _head(task: Task, config: Any) -> str:
+    """Of the heads that serve a task, the one that the repository was saved with, or else the first its family has."""
+    from enfold.models.registry import family
+
+    classes = family(config.model_type)[2]
+    written = config.get("architectures") or ()
+    able = [head for head in task.heads if head in classes]
+    return next((head for head in able if classes[head] in written), able[0] if able else task.heads[0])
+
+
+def _config_of(source: str | Path, loading: dict[str, Any]) -> Any:
+    from enfold.models.auto import AutoConfig
+
+    return AutoConfig.from_pretrained(
+        source, **{n: loading[n] for n in ("revision", "token", *_HUB_OPTIONS) if n in loading}
+    )
 
 
 def _load_tokenizer(source: str | Path, hub: dict[str, Any]) -> Any:
@@ -191,14 +208,12 @@ def _inferred(model: Any, config: Any, loading: dict[str, Any]) -> tuple[str, Ta
     Raises:
         ArgumentError: that can't be told.
     """
-    from enfold.models.auto import AutoConfig
     from enfold.models.registry import FAMILIES
     from enfold.pipelines.checks import head_of
 
     if isinstance(model, (str, Path)):
         if config is None:
-            hub = {name: loading[name] for name in ("revision", "token", *_HUB_OPTIONS) if name in loading}
-            config = AutoConfig.from_pretrained(model, **hub)
+            config = _config_of(model, loading)
         written = list(config.get("architectures") or ())
         heads = [
             head

@@ -31,7 +31,7 @@ class FeatureExtractionPipeline(Pipeline[FeatureExtractionOptions]):
     """
 
     task = "feature-extraction"
-    head = "base"
+    heads = ("base",)
     options_class = FeatureExtractionOptions
     unread = r"(^|\.)pooler\."
 

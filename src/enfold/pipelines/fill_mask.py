@@ -37,7 +37,7 @@ class FillMaskPipeline(Pipeline[FillMaskOptions]):
     """
 
     task = "fill-mask"
-    head = "masked-lm"
+    heads = ("masked-lm",)
     options_class = FillMaskOptions
 
     def settings(self, options: dict[str, Any]) -> FillMaskOptions:

@@ -15,13 +15,13 @@ class Task:
 
     Attributes:
         module, cls: where its pipeline is.
-        head: what the model must have, by the names of `enfold.models.registry`.
+        heads: what the model must have one of, by the names of `enfold.models.registry`.
         model, revision: what runs when no model is named; the revision is a commit.
     """
 
     module: str
     cls: str
-    head: str
+    heads: tuple[str, ...]
     model: str
     revision: str
 
@@ -30,41 +30,63 @@ class Task:
         return getattr(importlib.import_module(self.module), self.cls)
 
 
+# Where several tasks have one head, the first is what a model with it serves when no task is named.
 PIPELINES: dict[str, Task] = {
     "text-classification": Task(
         "enfold.pipelines.text_classification",
         "TextClassificationPipeline",
-        "sequence-classification",
+        ("sequence-classification",),
         "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
         "714eb0fa89d2f80546fda750413ed43d93601a13",
     ),
     "token-classification": Task(
         "enfold.pipelines.token_classification",
         "TokenClassificationPipeline",
-        "token-classification",
+        ("token-classification",),
         "dbmdz/bert-large-cased-finetuned-conll03-english",
         "4c534963167c08d4b8ff1f88733cf2930f86add0",
     ),
     "fill-mask": Task(
         "enfold.pipelines.fill_mask",
         "FillMaskPipeline",
-        "masked-lm",
+        ("masked-lm",),
         "google-bert/bert-base-uncased",
         "86b5e0934494bd15c9632b12f734a8a67f723594",
     ),
     "feature-extraction": Task(
         "enfold.pipelines.feature_extraction",
         "FeatureExtractionPipeline",
-        "base",
+        ("base",),
         "sentence-transformers/all-MiniLM-L6-v2",
         "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
     ),
     "text-generation": Task(
         "enfold.pipelines.text_generation",
         "TextGenerationPipeline",
-        "causal-lm",
+        ("causal-lm",),
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         "12fd25f77366fa6b3b4b768ec3050bf629380bac",
+    ),
+    "question-answering": Task(
+        "enfold.pipelines.question_answering",
+        "QuestionAnsweringPipeline",
+        ("question-answering",),
+        "distilbert/distilbert-base-cased-distilled-squad",
+        "564e9b582944a57a3e586bbb98fd6f0a4118db7f",
+    ),
+    "zero-shot-classification": Task(
+        "enfold.pipelines.zero_shot_classification",
+        "ZeroShotClassificationPipeline",
+        ("sequence-classification",),
+        "facebook/bart-large-mnli",
+        "d7645e127eaf1aefc7862fd59a17a5aa8558b8ce",
+    ),
+    "text-ranking": Task(
+        "enfold.pipelines.text_ranking",
+        "TextRankingPipeline",
+        ("sequence-classification",),
+        "cross-encoder/ms-marco-MiniLM-L-6-v2",
+        "c5ee24cb16019beea0893ab7796b1df96625c6b8",
     ),
 }
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
@@ -87,7 +109,6 @@ NOT_BUILT = frozenset(
         "keypoint-matching",
         "mask-generation",
         "object-detection",
-        "question-answering",
         "summarization",
         "table-question-answering",
         "text-to-audio",
@@ -98,7 +119,6 @@ NOT_BUILT = frozenset(
         "visual-question-answering",
         "vqa",
         "zero-shot-audio-classification",
-        "zero-shot-classification",
         "zero-shot-image-classification",
         "zero-shot-object-detection",
     }
@@ -126,4 +146,4 @@ def find_task(name: str) -> tuple[str, Task]:
 
 def task_of_head(head: str) -> str | None:
     """The task that a model with this head serves."""
-    return next((name for name, task in PIPELINES.items() if task.head == head), None)
+    return next((name for name, task in PIPELINES.items() if head in task.heads), None)

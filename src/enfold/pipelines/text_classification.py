@@ -38,7 +38,7 @@ class TextClassificationPipeline(Pipeline[TextClassificationOptions]):
     """Texts → `{"label", "score"}`; a pair of texts is a dictionary `{"text", "text_pair"}`."""
 
     task = "text-classification"
-    head = "sequence-classification"
+    heads = ("sequence-classification",)
     options_class = TextClassificationOptions
 
     def settings(self, options: dict[str, Any]) -> TextClassificationOptions:

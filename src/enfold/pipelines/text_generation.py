@@ -46,7 +46,7 @@ class TextGenerationPipeline(GenerationPipeline[TextGenerationOptions]):
     """
 
     task = "text-generation"
-    head = "causal-lm"
+    heads = ("causal-lm",)
     options_class = TextGenerationOptions
     defaults: ClassVar[dict[str, Any]] = {"max_new_tokens": 256, "do_sample": True, "temperature": 0.7}
     returns: ClassVar[tuple[str, ...]] = ("return_full_text", "return_tensors", "return_text", "return_type")

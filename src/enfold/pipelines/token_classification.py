@@ -13,6 +13,7 @@ from enfold.base.logging import get_logger
 from enfold.pipelines.base import Item, Options, Pipeline
 from enfold.pipelines.encoding import Row, tokenizer_options, usual_length
 from enfold.pipelines.entities import STRATEGIES, Piece, entities, without_overlaps
+from enfold.pipelines.overlaps import Window, read_in_windows
 from enfold.pipelines.text_classification import softmax
 
 logger = get_logger(__name__)
@@ -40,14 +41,6 @@ class TokenClassificationOptions(Options):
 
 
 @dataclass(slots=True)
-class Window:
-    """Where the tokens of one row stand in the text: characters, special ones, and the word of each if words came."""
-
-    offsets: list[tuple[int, int]]
-    special: list[int]
-
-
-@dataclass(slots=True)
 class Text:
     """A text and the windows over it, one for each row."""
 
@@ -61,7 +54,7 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
     """
 
     task = "token-classification"
-    head = "token-classification"
+    heads = ("token-classification",)
     options_class = TokenClassificationOptions
     instead_of_cutting = "stride=… with an aggregation_strategy to read it in windows, "
 
@@ -100,29 +93,18 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
         split = options.is_split_into_words
         delimiter = " " if options.delimiter is None else options.delimiter
         texts = [delimiter.join(item) if split else item for item in inputs]
-        call = tokenizer_options(options.tokenizer_kwargs, self.tokenizer, self.limit)
-        if options.stride is not None and (length := usual_length(self.tokenizer, self.limit)) is not None:
-            call |= {"truncation": True, "max_length": call.get("max_length") or length}
-            call |= {"stride": options.stride, "return_overflowing_tokens": True}
-        encoded = self.tokenizer(
-            inputs,
-            is_split_into_words=split,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            return_attention_mask=False,
-            **call,
-        )
-        owners = encoded.get("overflow_to_sample_mapping") or range(len(inputs))
-        types = encoded.get("token_type_ids") or [None] * len(encoded["input_ids"])
+        call = tokenizer_options(options.tokenizer_kwargs, self.tokenizer, self.limit) | {"is_split_into_words": split}
+        length = None
+        if options.stride is not None and (usual := usual_length(self.tokenizer, self.limit)) is not None:
+            length = call.pop("max_length", None) or usual
         items = [Item([], Text(text, [])) for text in texts]
-        for number, owner in enumerate(owners):
-            row = Row(encoded["input_ids"][number], types[number])
-            self.check_length(row, inputs[owner], first + owner)
-            offsets = encoded["offset_mapping"][number]
+        windows = read_in_windows(self.tokenizer, inputs, length=length, stride=options.stride or 0, options=call)
+        for window in windows:
+            self.check_length(window.row, inputs[window.owner], first + window.owner)
             if split:
-                offsets = _in_text(offsets, encoded.word_ids(number), inputs[owner], len(delimiter))
-            items[owner].rows.append(row)
-            items[owner].kept.windows.append(Window(offsets, encoded["special_tokens_mask"][number]))
+                window.offsets = _in_text(window.offsets, window.words(), inputs[window.owner], len(delimiter))
+            items[window.owner].rows.append(window.row)
+            items[window.owner].kept.windows.append(window)
         return items
 
     def _check(self, item: Any, number: int, options: TokenClassificationOptions) -> None:
@@ -147,8 +129,8 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
     ) -> list[dict[str, Any]]:
         labels = self.model.config.id2label
         found: list[dict[str, Any]] = []
-        for row, window, scores in zip(item.rows, item.kept.windows, outputs, strict=True):
-            pieces = self._pieces(item.kept.text, row, window, scores, options.aggregation_strategy)
+        for window, scores in zip(item.kept.windows, outputs, strict=True):
+            pieces = self._pieces(item.kept.text, window, scores, options.aggregation_strategy)
             for entity in entities(
                 pieces, options.aggregation_strategy, labels, self.tokenizer.convert_tokens_to_string
             ):
@@ -156,9 +138,9 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
                     found.append(entity)
         return without_overlaps(found) if len(outputs) > 1 else found
 
-    def _pieces(self, text: str, row: Row, window: Window, scores: np.ndarray, strategy: str) -> list[Piece]:
+    def _pieces(self, text: str, window: Window, scores: np.ndarray, strategy: str) -> list[Piece]:
         """The tokens that aren't special, with what grouping them needs."""
-        words = self.tokenizer.convert_ids_to_tokens(row.ids)
+        words, ids = self.tokenizer.convert_ids_to_tokens(window.row.ids), window.row.ids
         marked = strategy not in ("none", "simple") and self._marks_inner_tokens
         unknown = self.tokenizer.unk_token_id
         pieces = []
@@ -166,7 +148,7 @@ class TokenClassificationPipeline(Pipeline[TokenClassificationOptions]):
             if special:
                 continue
             start, end = window.offsets[index]
-            if row.ids[index] == unknown:
+            if ids[index] == unknown:
                 word, inner = text[start:end], False
             elif marked:
                 inner = len(word) != end - start
