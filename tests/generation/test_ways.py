@@ -226,9 +226,12 @@ def test_old_files_keep_their_settings_in_the_configuration(tmp_path):
 
 
 def test_files_that_ask_for_what_is_not_built(tmp_path):
-    model = with_files(tmp_path, generation={"num_beams": 4, "max_new_tokens": 3, "early_stopping": True})
-    with pytest.raises(NotBuiltError, match=r"num_beams=4.*pass num_beams=1"):
+    model = with_files(tmp_path, generation={"dola_layers": "low", "max_new_tokens": 3})
+    with pytest.raises(NotBuiltError, match=r"dola_layers='low'.*pass dola_layers=None"):
         model.generate(prompts(1))
+    assert model.generate(prompts(1), dola_layers=None).shape[1] == 12
+    model = with_files(tmp_path, generation={"num_beams": 4, "max_new_tokens": 3, "early_stopping": True})
+    assert torch.equal(model.generate(prompts(1)), model.generate(prompts(1), num_beams=4, early_stopping=True))
     assert model.generate(prompts(1), num_beams=1).shape[1] == 12
 
 
@@ -245,9 +248,8 @@ def test_settings_saved_with_the_model_are_read_again(tmp_path):
     [
         ({"max_new_token": 5}, ArgumentError, "did you mean 'max_new_tokens'"),
         ({"wholly_unknown": 5}, ArgumentError, "wholly_unknown"),
-        ({"num_beams": 3}, NotBuiltError, "num_beams=3 is not built yet"),
-        ({"no_repeat_ngram_size": 2}, NotBuiltError, "no_repeat_ngram_size"),
-        ({"logits_processor": [lambda ids, scores: scores]}, NotBuiltError, "logits_processor"),
+        ({"dola_layers": "high"}, NotBuiltError, "dola_layers='high' is not built yet"),
+        ({"force_words_ids": [[3]]}, NotBuiltError, "force_words_ids"),
         ({"prefill_chunk_size": 8}, NotBuiltError, "prefill_chunk_size"),
         ({"do_sample": True, "temperature": 0.0}, ArgumentError, "temperature is 0.0.*do_sample=False"),
         ({"do_sample": True, "top_p": 1.5}, ArgumentError, "top_p is 1.5"),

@@ -5,71 +5,61 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from enfold.base.errors import ArgumentError, NotBuiltError
+from enfold.generation import checks
 
 # What the reference library also knows → the value that asks for nothing. Any other is refused, not ignored.
 NOT_BUILT: dict[str, Any] = {
-    "num_beams": 1,
-    "num_beam_groups": 1,
-    "diversity_penalty": 0.0,
-    "penalty_alpha": None,
     "dola_layers": None,
-    "typical_p": 1.0,
-    "top_h": None,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "encoder_repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None,
     "force_words_ids": None,
     "constraints": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "exponential_decay_length_penalty": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "sequence_bias": None,
     "token_healing": False,
-    "guidance_scale": None,
-    "watermarking_config": None,
-    "prompt_lookup_num_tokens": None,
-    "assistant_model": None,
-    "prefix_allowed_tokens_fn": None,
-    "logits_processor": None,
-    "negative_prompt_ids": None,
     "use_mtp": False,
-    "remove_invalid_values": False,
-    "renormalize_logits": False,
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "cache_implementation": None,
+    "assistant_early_exit": None,
+    "assistant_ensemble_weight": None,
+    "speculation_type": None,
+    "low_memory": None,
+    "prefill_chunk_size": None,
 }
 # Entries of files that describe other ways of running, of no meaning here.
 PASSED_OVER = {
     "_from_model_config",
     "transformers_version",
     "_commit_hash",
-    "early_stopping",
-    "length_penalty",
-    "low_memory",
     "compile_config",
     "disable_compile",
     "continuous_batching_config",
-    "cache_config",
-    "max_cache_len",
     "is_assistant",
-    "num_assistant_tokens",
-    "num_assistant_tokens_schedule",
-    "assistant_confidence_threshold",
-    "assistant_early_exit",
     "assistant_lookbehind",
     "target_lookbehind",
-    "assistant_ensemble_weight",
-    "max_matching_ngram_size",
-    "speculation_type",
-    "prefill_chunk_size",
     "no_repeat_ngram",
 }
+# Arguments of `generate` beside the settings: objects that no file can hold.
+OBJECTS = frozenset(
+    {
+        "generation_config",
+        "streamer",
+        "stopping_criteria",
+        "logits_processor",
+        "prefix_allowed_tokens_fn",
+        "assistant_model",
+        "assistant_tokenizer",
+        "negative_prompt_ids",
+        "negative_prompt_attention_mask",
+        "constraint",
+        "response_format",
+        "past_key_values",
+    }
+)
+# Settings whose None says something else than their default.
+_UNSET = (
+    "max_new_tokens",
+    "max_length",
+    "min_new_tokens",
+    "min_p",
+    "seed",
+    "max_time",
+    "stop_strings",
+)
 
 
 @dataclass(frozen=True)
@@ -85,16 +75,49 @@ class GenerationConfig:
         stop_strings: texts that end a sequence once they appear (needs `tokenizer=`).
         do_sample: draw from the distribution instead of taking the most likely token.
         temperature: logits are divided by it before sampling.
-        top_k: only the k most likely tokens (0: all).
+        top_k: only the k most likely tokens (0: all). With `penalty_alpha`, the candidates of a step.
         top_p: only the most likely tokens that together reach this probability (Holtzman et al. 2020).
         min_p: only tokens at least this fraction as likely as the most likely one (Nguyen et al. 2024).
+        top_h: only the most likely tokens that carry this fraction of the entropy (Baghaei Potraghloo et al. 2025).
+        typical_p: tokens whose information is nearest to the entropy, up to this mass (Meister et al. 2022).
+        epsilon_cutoff, eta_cutoff: only tokens above a probability, fixed or by entropy (Hewitt et al. 2022).
+        num_beams: hypotheses kept at each step; 1: no beam search. With `do_sample`, continuations are drawn.
+        num_beam_groups: groups of beams that are kept apart from each other (Vijayakumar et al. 2016).
+        diversity_penalty: taken from a token's score for each beam of an earlier group that chose it at this step.
+        length_penalty: hypotheses compare by log-probability / length ** length_penalty.
+        early_stopping: end when there are `num_beams` hypotheses (True), when a better one is unlikely (False), or
+            when none can be better ("never").
+        penalty_alpha: weight of the penalty on repeating a context, in contrastive search (Su et al. 2022).
         repetition_penalty: logits of tokens that occurred are divided (if positive) or multiplied by it
             (Keskar et al. 2019).
-        num_return_sequences: samples for each prompt.
+        encoder_repetition_penalty: above 1 favours tokens of the source (of a decoder: of the prompt).
+        no_repeat_ngram_size: no n-gram of that size occurs twice.
+        encoder_no_repeat_ngram_size: no n-gram of that size is taken over from the source.
+        exponential_decay_length_penalty: (start, factor): from `start` new tokens on, ends grow likelier.
+        bad_words_ids: token sequences that are never completed.
+        sequence_bias: {tokens: bias} or [[tokens, bias]], added where a token completes the sequence.
+        forced_bos_token_id: the first token behind a decoder's start token.
+        forced_eos_token_id: the last token when the limit is reached.
+        suppress_tokens: never drawn; `begin_suppress_tokens`: not as the first new token.
+        guidance_scale: how far to move from what the model says without the prompt (Sanchez et al. 2023).
+        watermarking_config: a `WatermarkingConfig` or its entries.
+        renormalize_logits: make scores log-probabilities again after processing.
+        remove_invalid_values: replace NaN and infinities of the model's scores.
+        num_return_sequences: sequences for each prompt, drawn or the best beams.
         seed: of the draws; None uses torch's global generator.
+        prompt_lookup_num_tokens: guess that many tokens from the prompt itself and check them at once.
+        max_matching_ngram_size: longest end of the text that is looked up (2 unless set).
+        num_assistant_tokens: tokens that `assistant_model=` drafts at a time.
+        num_assistant_tokens_schedule: "constant", "heuristic" (per call) or "heuristic_transient".
+        assistant_confidence_threshold: a draft ends below this probability; 0 never ends it.
         use_cache: False recomputes everything for each token.
+        cache_implementation: "dynamic" (the default), "static", "hybrid" / "sliding_window" (windowed layers keep their
+            window alone), "quantized" (int8), "offloaded".
+        cache_config: options of that cache.
+        max_cache_len: places of a static cache.
         return_dict_in_generate: return a `GenerateOutput` instead of the ids.
         output_scores: keep the logits of each step after processing; `output_logits`, before.
+        output_attentions, output_hidden_states: keep attention weights and states of each step.
     """
 
     max_new_tokens: int | None = None
@@ -108,13 +131,47 @@ class GenerationConfig:
     top_k: int = 50
     top_p: float = 1.0
     min_p: float | None = None
+    top_h: float | None = None
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    num_beams: int = 1
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    penalty_alpha: float | None = None
     repetition_penalty: float = 1.0
+    encoder_repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    encoder_no_repeat_ngram_size: int = 0
+    exponential_decay_length_penalty: tuple[int, float] | None = None
+    bad_words_ids: list[list[int]] | None = None
+    sequence_bias: Any = None
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | list[int] | None = None
+    suppress_tokens: list[int] | None = None
+    begin_suppress_tokens: list[int] | None = None
+    guidance_scale: float | None = None
+    watermarking_config: Any = None
+    renormalize_logits: bool = False
+    remove_invalid_values: bool = False
     num_return_sequences: int = 1
     seed: int | None = None
+    prompt_lookup_num_tokens: int | None = None
+    max_matching_ngram_size: int | None = None
+    num_assistant_tokens: int = 20
+    num_assistant_tokens_schedule: str = "constant"
+    assistant_confidence_threshold: float = 0.4
     use_cache: bool = True
+    cache_implementation: str | None = None
+    cache_config: dict[str, Any] | None = None
+    max_cache_len: int | None = None
     return_dict_in_generate: bool = False
     output_scores: bool = False
     output_logits: bool = False
+    output_attentions: bool = False
+    output_hidden_states: bool = False
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -122,25 +179,8 @@ class GenerationConfig:
     not_built: tuple[tuple[str, Any], ...] = ()  # what a file asks for and enfold can't do yet; a call may override it
 
     def __post_init__(self) -> None:
-        for name, low in (("max_new_tokens", 0), ("max_length", 1), ("num_return_sequences", 1)):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < low):
-                raise ArgumentError(f"{name} is {value!r}; expected an integer of at least {low}")
-        if self.do_sample and not self.temperature > 0:
-            raise ArgumentError(f"temperature is {self.temperature}; expected a positive number, or do_sample=False")
-        if self.top_k is not None and self.top_k < 0:
-            raise ArgumentError(f"top_k is {self.top_k}; expected 0 (all tokens) or a positive number")
-        if self.top_p is not None and not 0 <= self.top_p <= 1:
-            raise ArgumentError(f"top_p is {self.top_p}; expected a probability between 0 and 1")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise ArgumentError(f"min_p is {self.min_p}; expected a fraction between 0 and 1")
-        if self.repetition_penalty is not None and not self.repetition_penalty > 0:
-            raise ArgumentError(f"repetition_penalty is {self.repetition_penalty}; expected a positive number")
-        if self.num_return_sequences > 1 and not self.do_sample:
-            raise ArgumentError(
-                f"num_return_sequences={self.num_return_sequences} without do_sample=True would return "
-                "the same greedy text several times"
-            )
+        checks.values(self)
+        checks.combinations(self)
 
     @classmethod
     def known(cls) -> set[str]:
@@ -157,13 +197,15 @@ class GenerationConfig:
         known = {name: value for name, value in merged.items() if name in cls.known()}
         if known.get("max_length") == 20:  # what old files say without meaning it
             del known["max_length"]
+        if known.get("cache_implementation") == "hybrid":  # every cache serves layers of both kinds
+            del known["cache_implementation"]
         return cls(**known, not_built=tuple(refused))
 
     def override(self, options: dict[str, Any]) -> Self:
         """With the options of a call.
 
         Raises:
-            ArgumentError: an unknown option (the nearest known one is named).
+            ArgumentError: an unknown option (the nearest known one is named), or one that has no effect here.
             NotBuiltError: an option of the reference library that isn't built yet.
         """
         for name, value in self.not_built:
@@ -177,7 +219,7 @@ class GenerationConfig:
                 if value not in (NOT_BUILT[name], None):
                     raise _not_built(name, value)
             elif name not in PASSED_OVER:
-                near = difflib.get_close_matches(name, self.known(), n=1)
+                near = difflib.get_close_matches(name, self.known() | OBJECTS, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ArgumentError(f"generate got {name}={value!r}, which is no setting{hint}")
             elif value is not None:
@@ -185,8 +227,9 @@ class GenerationConfig:
         if options.get("max_length") is not None:
             chosen.setdefault("max_new_tokens", None)  # the call's limit, not the file's
         defaults = {f.name: f.default for f in fields(self)}
-        unset = ("max_new_tokens", "max_length", "min_new_tokens", "min_p", "seed", "max_time", "stop_strings")
-        return replace(self, **{n: defaults[n] if v is None and n not in unset else v for n, v in chosen.items()})
+        config = replace(self, **{n: defaults[n] if v is None and n not in _UNSET else v for n, v in chosen.items()})
+        checks.effects(config, {name: value for name, value in chosen.items() if value != defaults[name]})
+        return config
 
     def new_tokens(self, prompt: int, positions: int | None = None) -> int:
         """How many tokens may follow a prompt of that many columns.
@@ -220,6 +263,11 @@ class GenerationConfig:
             return self.pad_token_id
         return next(iter(self._ends()), 0)
 
+    @property
+    def first_end(self) -> int | None:
+        """The first of the ends, in the order that they were given in."""
+        return next(iter(self._ends()), None)
+
     def _ends(self) -> list[int]:
         given = self.eos_token_id
         return [] if given is None else [given] if isinstance(given, int) else list(given)
@@ -227,7 +275,4 @@ class GenerationConfig:
 
 def _not_built(name: str, value: Any, *, from_file: bool = False) -> NotBuiltError:
     way_out = f" The repository's generation settings ask for it: pass {name}={NOT_BUILT[name]!r}." if from_file else ""
-    return NotBuiltError(
-        f"generation with {name}={value!r} is not built yet; built are greedy search and sampling with temperature, "
-        f"top_k, top_p, min_p and repetition_penalty.{way_out}"
-    )
+    return NotBuiltError(f"generation with {name}={value!r} is not built yet.{way_out}")

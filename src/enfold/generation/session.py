@@ -1,6 +1,7 @@
-"""What decoding needs of a model: feed tokens, get the next scores, keep some rows."""
+"""What decoding needs of a model: feed tokens, get scores, keep or reorder rows, forget tokens."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -16,10 +17,51 @@ class Session(Protocol):
     @property
     def lengths(self) -> tuple[int, ...]: ...
 
-    def feed(self, tokens: Tensor, counts: tuple[int, ...]) -> Tensor:
-        """Feed packed tokens [N], `counts[b]` of them to sequence b; scores of each one's next token [B, V]."""
+    def feed(self, tokens: Tensor, counts: tuple[int, ...], *, every: bool = False) -> Tensor:
+        """Feed packed tokens [N], `counts[b]` of them to sequence b; scores of each one's next token [B, V].
+
+        Args:
+            every: scores behind every token that was fed instead, [N, V].
+        """
         ...
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep, repeat or reorder the sequences."""
         ...
+
+    def reorder(self, rows: Sequence[int], since: int) -> None:
+        """As many sequences in another order, each equal to the one it replaces in its first `since` tokens."""
+        ...
+
+    def crop(self, lengths: Sequence[int]) -> None:
+        """Forget each sequence's tokens behind its first `lengths[b]`."""
+        ...
+
+    def states(self) -> Tensor:
+        """[N, D]: the last hidden state of each token of the latest `feed`."""
+        ...
+
+
+@dataclass
+class Prompt:
+    """Packed prompts.
+
+    Attributes:
+        tokens: [N].
+        counts: how many of them belong to each sequence.
+        columns: [B, T], padded as the caller gave them.
+        text: [B, T], the same with all padding on the left.
+        padding: [B], leading columns of `text` that are padding; None where none is.
+        limit: how many tokens may follow.
+        known: tokens of each sequence that the session has seen already, which are not among `tokens`.
+        source: [B, S], what an encoder read; None of a decoder.
+    """
+
+    tokens: Tensor
+    counts: tuple[int, ...]
+    columns: Tensor
+    text: Tensor
+    padding: Tensor | None
+    limit: int
+    known: tuple[int, ...] = ()
+    source: Tensor | None = None

@@ -1,91 +1,62 @@
-"""`model.generate`: prompts in, sequences out, for decoders and for encoder–decoders."""
+"""`generate` and `stream` for decoders and encoder–decoders."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from enfold.base.errors import ArgumentError, LengthError, NotBuiltError
-from enfold.generation.config import GenerationConfig
-from enfold.generation.loop import Prompt, Trail, decode, pad_after_end
+from enfold.generation.beam import Beamed, beam_search
+from enfold.generation.config import OBJECTS, GenerationConfig
+from enfold.generation.guidance import UnbatchedClassifierFreeGuidanceLogitsProcessor
+from enfold.generation.loop import Job, Trail, decode, pad_after_end
+from enfold.generation.processors import processors, right_aligned
+from enfold.generation.session import Prompt, Session
 from enfold.generation.streaming import IncrementalDecoder
 from enfold.models.base import PreTrainedModel, check_ids
 from enfold.models.outputs import ModelOutput
-from enfold.models.stacks import as_source
+from enfold.models.sessions import StackSession, Traces, UncachedSession
+from enfold.models.stacks import States, as_cache, as_source
 from enfold.nn.cache import Cache
-from enfold.nn.modules import Context, Source, Stack
-from enfold.nn.where import Packing, Where
+from enfold.nn.modules import Source, Stack
+from enfold.nn.where import Packing
+
+MODEL_INPUTS = {"token_type_ids", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask"}
 
 
 @dataclass
 class GenerateOutput(ModelOutput):
-    """What `generate` returns with `return_dict_in_generate`.
+    """What `generate` returns with `return_dict_in_generate`; what was not asked for is absent.
 
     Attributes:
-        sequences: [B, T + new] int64.
-        scores, logits: a [B, vocab] tensor for each step, after and before processing, where asked for.
+        sequences: [B·R, T + new] int64.
+        sequences_scores: [B·R], of beams: log-probability / length ** length_penalty.
+        scores, logits: for each step a [B·K, vocab] tensor, after and before processing.
+        beam_indices: [B·R, new] int32, the beam that each token continued; -1 behind an end.
+        attentions, hidden_states: for each step and layer, [B·K, heads, T, T] and [B·K, T, D], then with T = 1.
+        encoder_attentions, encoder_hidden_states, decoder_attentions, cross_attentions, decoder_hidden_states: the same
+            of an encoder–decoder.
+        past_key_values: the cache; hand it to the next call, whose prompt goes on where this one ended.
         new_lengths: new tokens of each row.
     """
 
     sequences: Tensor | None = None
+    sequences_scores: Tensor | None = None
     scores: tuple[Tensor, ...] | None = None
     logits: tuple[Tensor, ...] | None = None
+    beam_indices: Tensor | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[tuple[Tensor, ...], ...] | None = None
+    hidden_states: tuple[tuple[Tensor, ...], ...] | None = None
+    decoder_attentions: tuple[tuple[Tensor, ...], ...] | None = None
+    cross_attentions: tuple[tuple[Tensor, ...], ...] | None = None
+    decoder_hidden_states: tuple[tuple[Tensor, ...], ...] | None = None
     past_key_values: Any = None
     new_lengths: tuple[int, ...] | None = None
-
-
-class StackSession:
-    """Sequences decoded by a stack, with a cache (see `generation/session.py`)."""
-
-    def __init__(self, model: Any, stack: Stack, source: Source | None = None, cache: Cache | None = None):
-        self.model, self.stack, self.source = model, stack, source
-        self.cache = cache if cache is not None else Cache()
-        assert stack.embed is not None
-        self.embed = stack.embed
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        return self.cache.lengths
-
-    def feed(self, tokens: Tensor, counts: tuple[int, ...]) -> Tensor:
-        past = self.cache.lengths or (0,) * len(counts)
-        if len(tokens) == len(counts):
-            positions = torch.tensor(past)
-        else:
-            positions = torch.cat([torch.arange(a, a + n) for a, n in zip(past, counts, strict=True)])
-        end = max(a + n for a, n in zip(past, counts, strict=True))
-        where = Where(counts, positions.to(tokens.device), end=end, past=self.cache.lengths or None)
-        context = Context(where, cache=self.cache, source=self.source, backend=self.model.decoding_backend)
-        states = self.stack(self.embed(tokens, where), context)
-        self.cache.advance(where, max(counts))
-        return self.model.scores(states if where.decoding else states[where.last])
-
-    def select(self, rows: Sequence[int]) -> None:
-        self.cache.select(rows)
-
-
-class UncachedSession:
-    """The same without memory: every step recomputes all tokens. Slow, and the proof of the cache."""
-
-    def __init__(self, model: Any, stack: Stack, source: Source | None = None):
-        self.model, self.stack, self.source = model, stack, source
-        self.held: list[Tensor] = []
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        return tuple(map(len, self.held))
-
-    def feed(self, tokens: Tensor, counts: tuple[int, ...]) -> Tensor:
-        parts = tokens.split(list(counts))
-        self.held = [torch.cat(pair) for pair in zip(self.held, parts, strict=True)] if self.held else list(parts)
-        return StackSession(self.model, self.stack, self.source).feed(torch.cat(self.held), self.lengths)
-
-    def select(self, rows: Sequence[int]) -> None:
-        self.held = [self.held[row] for row in rows]
-        self.source = self.source and _take(self.source, rows)
 
 
 class Generative(PreTrainedModel):
@@ -116,6 +87,11 @@ class Generative(PreTrainedModel):
     def decoding_backend(self) -> str | None:
         raise NotImplementedError
 
+    @property
+    def decoding_stack(self) -> Stack:
+        """The stack that writes."""
+        raise NotImplementedError
+
     def begin(self, inputs: dict[str, Any], config: GenerationConfig) -> tuple[Any, Prompt]:
         """A session and its packed prompts, from the arguments of a call."""
         raise NotImplementedError
@@ -127,7 +103,6 @@ class Generative(PreTrainedModel):
         generation_config: GenerationConfig | None = None,
         attention_mask: Tensor | None = None,
         streamer: Any = None,
-        stopping_criteria: Sequence[Any] = (),
         tokenizer: Any = None,
         inputs: Tensor | None = None,
         **options: Any,
@@ -138,15 +113,18 @@ class Generative(PreTrainedModel):
             input_ids: [B, T] int64, padded on either side where `attention_mask` [B, T] says so.
             generation_config: settings instead of the repository's.
             streamer: gets the prompt, then each token (`TextStreamer`); one sequence only.
-            stopping_criteria: callables (ids [B, T], scores) → bool or [B] bool.
-            tokenizer: for `stop_strings`.
+            tokenizer: for `stop_strings`, `constraint` and drafts across tokenizers.
             inputs: another name of `input_ids`.
-            options: settings of `GenerationConfig` (`max_new_tokens=64, do_sample=True, …`), and further inputs of
-                the model.
+            options: settings of `GenerationConfig` (`max_new_tokens=64, num_beams=4, …`), further inputs of the model,
+                and: `stopping_criteria` (callables (ids [B, T], scores) → bool or [B] bool), `logits_processor`
+                (callables (ids [B, T], scores [B, V]) → scores), `prefix_allowed_tokens_fn` ((prompt's number, ids
+                [T]) → tokens), `negative_prompt_ids` and its mask for `guidance_scale`, `assistant_model` and
+                `assistant_tokenizer` for drafts, `constraint` or `response_format` for structured output,
+                `past_key_values` of an earlier call whose text the prompt goes on from.
 
         Returns:
-            [B·num_return_sequences, T + new] int64: the prompt as given, then the new tokens, filled with the padding
-            token behind each end. With `return_dict_in_generate`, a `GenerateOutput`.
+            [B·R, T + new] int64, R being `num_return_sequences`: the prompt as given, then the new tokens, filled with
+            the padding token behind each end. With `return_dict_in_generate`, a `GenerateOutput`.
 
         Raises:
             ArgumentError: unknown or contradictory settings.
@@ -154,34 +132,34 @@ class Generative(PreTrainedModel):
             LengthError: prompt and new tokens need more positions than the model has.
         """
         given = {"input_ids": input_ids if input_ids is not None else inputs, "attention_mask": attention_mask}
-        config = self._settings(generation_config, options, given)
-        with torch.inference_mode():
-            session, prompt = self.begin(given, config)
-        trail = Trail() if config.return_dict_in_generate and (config.output_scores or config.output_logits) else None
-        written: list[list[int]] = [[] for _ in prompt.counts]
-        if streamer is not None:
-            streamer.put(prompt.columns)
-        for answer in decode(
-            session, prompt, config, tokenizer=tokenizer, criteria=list(stopping_criteria), trail=trail
-        ):
-            for row, token in zip(written, answer, strict=True):
-                if token is not None:
-                    row.append(token)
+        job, encoded = self._job(given, generation_config, tokenizer, options)
+        config, prompt = job.config, job.prompt
+        beamed = None
+        if config.num_beams > 1:
             if streamer is not None:
-                streamer.put(torch.tensor([token for token in answer if token is not None]))
-        if streamer is not None:
-            streamer.end()
-        new = pad_after_end(written, config).to(prompt.columns.device)
-        sequences = torch.cat([prompt.columns.clone(), new], dim=1)
+                raise ArgumentError(f"streamer and num_beams={config.num_beams} exclude each other: beams change")
+            beamed = beam_search(job)
+            new, written = beamed.new, None
+        else:
+            written = [[] for _ in range(len(prompt.counts) * config.num_return_sequences)]
+            if streamer is not None:
+                streamer.put(prompt.columns.repeat_interleave(config.num_return_sequences, 0))
+            for answer in self._decode(job):
+                for row, token in zip(written, answer, strict=True):
+                    if token is not None:
+                        row.append(token)
+                if streamer is not None:
+                    streamer.put(torch.tensor([token for token in answer if token is not None]))
+            if streamer is not None:
+                streamer.end()
+            new = pad_after_end(written, config).to(prompt.columns.device)
+        copies = len(new) // len(prompt.columns)
+        sequences = torch.cat([prompt.columns.repeat_interleave(copies, 0), new], dim=1)
+        if written is not None:
+            self._remember(job, written)
         if not config.return_dict_in_generate:
             return sequences
-        return GenerateOutput(
-            sequences=sequences,
-            scores=tuple(trail.scores) if trail is not None and config.output_scores else None,
-            logits=tuple(trail.logits) if trail is not None and config.output_logits else None,
-            past_key_values=getattr(session, "cache", None),
-            new_lengths=tuple(map(len, written)),
-        )
+        return self._output(job, sequences, beamed, written, encoded)
 
     def stream(
         self,
@@ -196,45 +174,189 @@ class Generative(PreTrainedModel):
         """Yield the text of one answer as it is generated; arguments as `generate`.
 
         Raises:
-            ArgumentError: more than one sequence.
+            ArgumentError: more than one sequence, or beams.
         """
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
-        config = self._settings(generation_config, options, given)
-        with torch.inference_mode():
-            session, prompt = self.begin(given, config)
-        if len(prompt.counts) != 1:
-            raise ArgumentError(f"stream yields the text of one sequence; there are {len(prompt.counts)}")
+        job, _ = self._job(given, generation_config, tokenizer, options)
+        sequences = len(job.prompt.counts) * job.config.num_return_sequences
+        if sequences != 1:
+            raise ArgumentError(f"stream yields the text of one sequence; there are {sequences}")
+        if job.config.num_beams > 1:
+            raise ArgumentError(f"stream and num_beams={job.config.num_beams} exclude each other: beams change")
         decoder = IncrementalDecoder(tokenizer, skip_special_tokens=skip_special_tokens)
-        for answer in decode(session, prompt, config, tokenizer=tokenizer):
+        for answer in self._decode(job):
             assert answer[0] is not None
             if text := decoder.add(answer[0]):
                 yield text
         if text := decoder.end():
             yield text
 
-    def _settings(
-        self, generation_config: GenerationConfig | None, options: dict[str, Any], given: dict[str, Any]
-    ) -> GenerationConfig:
-        for name in MODEL_INPUTS & options.keys():
-            given[name] = options.pop(name)
-        base = generation_config if generation_config is not None else self.generation_config
+    def compute_transition_scores(
+        self,
+        sequences: Tensor,
+        scores: Sequence[Tensor],
+        beam_indices: Tensor | None = None,
+        normalize_logits: bool = False,
+    ) -> Tensor:
+        """Scores [B, new] of the tokens that were chosen; 0 behind the end of a beam.
+
+        Args:
+            sequences: [B, T + new], as `generate` returned them.
+            scores: of each step [B·K, V] (`output_scores=True`).
+            beam_indices: [B, new], of a beam search.
+            normalize_logits: log-probabilities instead of what was kept.
+        """
+        rows = torch.arange(len(scores[0]), device=sequences.device)
+        indices = rows[:, None].expand(-1, len(scores)) if beam_indices is None else beam_indices.long()
+        length = int((indices >= 0).sum(1).max())
+        tokens, indices = sequences[:, sequences.shape[1] - length :], indices[:, :length]
+        chosen = []
+        for step, every in enumerate(scores[:length]):
+            every = every.log_softmax(-1) if normalize_logits else every
+            chosen.append(every[indices[:, step].clamp(min=0), tokens[:, step]])
+        return torch.stack(chosen, 1).masked_fill(indices < 0, 0.0)
+
+    # Steps of a call
+
+    def _decode(self, job: Job) -> Iterator[list[int | None]]:
+        """Tokens step by step, in the way that the settings ask for."""
+        return decode(job)
+
+    def _job(
+        self,
+        given: dict[str, Any],
+        base: GenerationConfig | None,
+        tokenizer: Any,
+        options: dict[str, Any],
+    ) -> tuple[Job, States | None]:
+        """What is to be done, and what the encoder said if there is one."""
+        base = self.generation_config if base is None else base
         if not isinstance(base, GenerationConfig):
             raise ArgumentError(
                 f"generation_config is a {type(base).__name__}; expected enfold.generation.GenerationConfig"
             )
-        return base.override(options)
+        for name in MODEL_INPUTS & options.keys():
+            given[name] = options.pop(name)
+        objects = {name: options.pop(name) for name in OBJECTS & options.keys() if name != "generation_config"}
+        config = base.override(options)
+        given["past_key_values"] = objects.get("past_key_values")
+        traced = config.return_dict_in_generate and (config.output_attentions or config.output_hidden_states)
+        if traced and not config.use_cache:
+            raise ArgumentError("output_attentions and output_hidden_states need use_cache=True")
+        with torch.inference_mode():
+            session, prompt = self.begin(given, config)
+        if traced:
+            packing = Packing.of(tuple(prompt.columns.shape), given.get("prompt_mask"))  # type: ignore[arg-type]
+            copies = config.num_beams if config.num_beams > 1 else config.num_return_sequences
+            session.traces = Traces(packing, config.output_hidden_states, config.output_attentions, copies)
+        criteria, custom = objects.get("stopping_criteria") or (), objects.get("logits_processor") or ()
+        steps = processors(
+            config,
+            prompt.text,
+            prompt.limit,
+            source=prompt.source,
+            padding=prompt.padding,
+            guidance=self._guidance(config, objects),
+            allowed=objects.get("prefix_allowed_tokens_fn"),
+            custom=custom,
+            vocabulary=self.config.vocab_size,
+        )
+        kept = config.return_dict_in_generate and (config.output_scores or config.output_logits or traced)
+        job = Job(
+            session,
+            prompt,
+            config,
+            steps,
+            criteria=criteria,
+            tokenizer=tokenizer,
+            watched=bool(criteria or custom or config.return_dict_in_generate or given["past_key_values"] is not None),
+            trail=Trail() if kept else None,
+        )
+        return job, given.get("encoded")
+
+    def _guidance(
+        self, config: GenerationConfig, objects: dict[str, Any]
+    ) -> UnbatchedClassifierFreeGuidanceLogitsProcessor | None:
+        negative = objects.get("negative_prompt_ids")
+        mask = objects.get("negative_prompt_attention_mask")
+        if config.guidance_scale in (None, 1.0):
+            if negative is not None:
+                raise ArgumentError("negative_prompt_ids has no effect without a guidance_scale other than 1")
+            return None
+        if not isinstance(self, GenerativeDecoder):
+            raise ArgumentError(f"guidance_scale={config.guidance_scale} is for decoders; this model reads a source")
+
+        def begin(last: Tensor) -> tuple[Session, Tensor]:
+            ids = last[:, None] if negative is None else negative.to(last.device)
+            if len(last) % len(ids):
+                raise ArgumentError(f"negative_prompt_ids has {len(ids)} rows, and the batch has {len(last)}")
+            packing = Packing.of(tuple(ids.shape), mask)  # type: ignore[arg-type]
+            session = self.new_session(config)
+            logits = session.feed(packing.pack(ids), packing.lengths)
+            rows = [row for row in range(len(ids)) for _ in range(len(last) // len(ids))]
+            session.select(rows)
+            return session, logits[rows]
+
+        assert config.guidance_scale is not None
+        return UnbatchedClassifierFreeGuidanceLogitsProcessor(config.guidance_scale, begin)
+
+    def new_session(
+        self, config: GenerationConfig, source: Source | None = None, cache: Cache | None = None
+    ) -> StackSession | UncachedSession:
+        """A session with the memory that the settings ask for, or a caller's."""
+        if not config.use_cache:
+            return UncachedSession(self, self.decoding_stack, source)
+        return StackSession(self, self.decoding_stack, source, cache)
+
+    def _remember(self, job: Job, written: list[list[int]]) -> None:
+        """Note in a cache which tokens it holds, so that a later call can go on from what its prompt shares."""
+        cache = getattr(job.session, "cache", None)
+        if cache is None or len(cache.lengths) != len(written):
+            return
+        prompt, copies = job.prompt, job.config.num_return_sequences
+        begun = [row[pad:] for row, pad in zip(prompt.text.tolist(), _pads(prompt), strict=True)]
+        cache.tokens = [
+            (begun[row // copies] + new)[:length]
+            for row, (new, length) in enumerate(zip(written, cache.lengths, strict=True))
+        ]
+
+    def _output(
+        self,
+        job: Job,
+        sequences: Tensor,
+        beamed: Beamed | None,
+        written: list[list[int]] | None,
+        encoded: States | None,
+    ) -> GenerateOutput:
+        config, trail = job.config, job.trail
+        output = GenerateOutput(sequences=sequences, past_key_values=getattr(job.session, "cache", None))
+        if trail is not None:
+            output.scores = tuple(trail.scores) if config.output_scores else None
+            output.logits = tuple(trail.logits) if config.output_logits else None
+        if beamed is not None:
+            output.beam_indices = beamed.parents
+            output.sequences_scores = beamed.scores if config.output_scores else None
+            output.new_lengths = tuple(beamed.lengths)
+        elif written is not None:
+            output.new_lengths = tuple(map(len, written))
+        traces = getattr(job.session, "traces", None)
+        if traces is None or trail is None:
+            return output
+        traces.orders = trail.orders[1:]
+        if encoded is None:
+            output.attentions, output.hidden_states = traces.weights(), traces.hidden_states()
+            return output
+        output.decoder_attentions, output.decoder_hidden_states = traces.weights(), traces.hidden_states()
+        output.cross_attentions = traces.cross_weights(encoded.packing)
+        output.encoder_attentions, output.encoder_hidden_states = encoded.attentions, encoded.hidden_states
+        return output
 
     def prompt(self, ids: Tensor, mask: Tensor | None, config: GenerationConfig, positions: int | None) -> Prompt:
-        """Pack prompts [B, T], several times each for several samples."""
+        """Pack prompts [B, T]."""
         if ids.ndim != 2 or ids.shape[1] == 0:
             raise ArgumentError(
                 f"input_ids has shape {tuple(ids.shape)}; expected [batch, length] with a length above 0"
             )
-        if mask is None and config.pad_token_id is not None and config.pad_token_id not in config.ends:
-            mask = (ids != config.pad_token_id).long()
-        if config.num_return_sequences > 1:
-            ids = ids.repeat_interleave(config.num_return_sequences, 0)
-            mask = None if mask is None else mask.repeat_interleave(config.num_return_sequences, 0)
         packing = Packing.of(tuple(ids.shape), mask)  # type: ignore[arg-type]
         if not all(packing.lengths):
             raise ArgumentError("a row of the prompt is all padding: there is nothing to continue")
@@ -244,13 +366,19 @@ class Generative(PreTrainedModel):
                 f"the prompt has {longest} tokens and up to {new} may follow, and the model knows {positions} "
                 "positions: shorten the prompt (truncation=True in the tokenizer), or lower max_new_tokens"
             )
-        tokens = packing.pack(ids)
-        starts = [0, *accumulate(packing.lengths)][:-1]
-        seen = ids if mask is None else torch.where(mask != 0, ids, tokens[starts][:, None])
-        return Prompt(tokens, packing.lengths, ids, seen, new)
+        text, padding = right_aligned(ids, packing.lengths, mask)
+        return Prompt(packing.pack(ids), packing.lengths, ids, text, padding, new)
 
 
-MODEL_INPUTS = {"token_type_ids", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask"}
+def _pads(prompt: Prompt) -> list[int]:
+    return [0] * len(prompt.columns) if prompt.padding is None else prompt.padding.tolist()
+
+
+def mask_of(ids: Tensor, mask: Tensor | None, config: GenerationConfig) -> Tensor | None:
+    """The mask that was given, or what the padding token says."""
+    if mask is None and config.pad_token_id is not None and config.pad_token_id not in config.ends:
+        return (ids != config.pad_token_id).long()
+    return mask
 
 
 class GenerativeDecoder(Generative):
@@ -262,6 +390,10 @@ class GenerativeDecoder(Generative):
     def decoding_backend(self) -> str | None:
         return self.base.attention_backend
 
+    @property
+    def decoding_stack(self) -> Stack:
+        return self.base.stack
+
     def begin(self, inputs: dict[str, Any], config: GenerationConfig) -> tuple[Any, Prompt]:
         ids = inputs["input_ids"]
         if ids is None:
@@ -272,9 +404,48 @@ class GenerativeDecoder(Generative):
         if types is not None and bool(types.any()):  # tokenizers hand over zeros
             raise NotBuiltError("generation with token_type_ids other than 0 is not built yet: leave them out")
         check_ids(ids, self.base.stack.embed.tokens.num_embeddings)
-        prompt = self.prompt(ids.to(self.device), inputs["attention_mask"], config, self.max_positions())
-        session = StackSession if config.use_cache else UncachedSession
-        return session(self, self.base.stack), prompt
+        ids = ids.to(self.device)
+        mask = inputs["prompt_mask"] = mask_of(ids, inputs["attention_mask"], config)
+        prompt = self.prompt(ids, mask, config, self.max_positions())
+        cache = as_cache(inputs.get("past_key_values"))
+        if cache is not None and cache.lengths:
+            cache = self._resume(cache, prompt, config)
+        return self.new_session(config, cache=cache), prompt
+
+    def _resume(self, cache: Cache, prompt: Prompt, config: GenerationConfig) -> Cache:
+        """Leave out of the prompt what a cache holds; make the cache forget what the prompt doesn't say.
+
+        Raises:
+            ArgumentError: another number of rows, or a cache that holds all that the prompt says and can't be checked.
+        """
+        if len(cache.lengths) != len(prompt.counts):
+            raise ArgumentError(
+                f"past_key_values holds {len(cache.lengths)} sequences, and the batch has {len(prompt.counts)} rows"
+            )
+        if not config.use_cache:
+            raise ArgumentError("past_key_values and use_cache=False exclude each other")
+        if config.num_beams > 1 or config.num_return_sequences > 1:
+            cache = copy.deepcopy(cache)  # the caller's keeps its rows
+        rows = [row[pad:] for row, pad in zip(prompt.text.tolist(), _pads(prompt), strict=True)]
+        known = []
+        for row, tokens in enumerate(rows):
+            held = cache.lengths[row]
+            if cache.tokens is None:
+                if held >= len(tokens):
+                    raise ArgumentError(
+                        f"past_key_values holds {held} tokens and the prompt has {len(tokens)}: pass the whole text, "
+                        "of which the cache holds the beginning"
+                    )
+                known.append(held)
+                continue
+            said = cache.tokens[row][:held]
+            same = next((i for i, pair in enumerate(zip(said, tokens, strict=False)) if pair[0] != pair[1]), len(said))
+            known.append(min(same, len(said), len(tokens) - 1))
+        cache.crop_rows(known)
+        new = [torch.tensor(tokens[start:]) for tokens, start in zip(rows, known, strict=True)]
+        prompt.tokens = torch.cat(new).to(prompt.columns.device)
+        prompt.counts = tuple(map(len, new))
+        return cache
 
 
 class GenerativeSeq2Seq(Generative):
@@ -287,7 +458,13 @@ class GenerativeSeq2Seq(Generative):
     def decoding_backend(self) -> str | None:
         return self.attention_backend
 
+    @property
+    def decoding_stack(self) -> Stack:
+        return self.decoder
+
     def begin(self, inputs: dict[str, Any], config: GenerationConfig) -> tuple[Any, Prompt]:
+        if inputs.get("past_key_values") is not None:
+            raise ArgumentError("past_key_values of an encoder–decoder is tied to its source: generate takes none")
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         if inputs.get("encoder_outputs") is not None:
             states = inputs["encoder_outputs"][0]
@@ -295,12 +472,14 @@ class GenerativeSeq2Seq(Generative):
         elif ids is None:
             raise ArgumentError("generate got no input_ids: an encoder–decoder needs a source")
         else:
-            if mask is None and config.pad_token_id is not None and config.pad_token_id not in config.ends:
-                mask = (ids != config.pad_token_id).long()
-            encoded = self.encode(ids.to(self.device), mask)  # type: ignore[operator]
+            encoded = self.encode(  # type: ignore[operator]
+                ids.to(self.device),
+                mask_of(ids, mask, config),
+                output_hidden_states=config.output_hidden_states,
+                output_attentions=config.output_attentions,
+            )
+            inputs["encoded"] = encoded
             source, rows = Source(encoded.packed, encoded.where), ids.shape[0]
-        if config.num_return_sequences > 1:
-            source = _take(source, [row for row in range(rows) for _ in range(config.num_return_sequences)])
         start = config.decoder_start_token_id
         start = config.bos_token_id if start is None else start
         decoder_ids = inputs.get("decoder_input_ids")
@@ -308,16 +487,7 @@ class GenerativeSeq2Seq(Generative):
             if start is None:
                 raise ArgumentError("generate needs decoder_start_token_id in the configuration or the call")
             decoder_ids = torch.full((rows, 1), start, device=self.device)
-        prompt = self.prompt(
-            decoder_ids, inputs.get("decoder_attention_mask", torch.ones_like(decoder_ids)), config, None
-        )
-        session = StackSession if config.use_cache else UncachedSession
-        return session(self, self.decoder, source), prompt
-
-
-def _take(source: Source, rows: Sequence[int]) -> Source:
-    """These sequences of a source, in this order."""
-    lengths = source.where.lengths
-    states, positions = source.states.split(list(lengths)), source.where.positions.split(list(lengths))
-    where = Where(tuple(lengths[row] for row in rows), torch.cat([positions[row] for row in rows]))
-    return Source(torch.cat([states[row] for row in rows]), where)
+        mask = inputs["prompt_mask"] = inputs.get("decoder_attention_mask")
+        prompt = self.prompt(decoder_ids, mask, config, None)
+        prompt.source = ids
+        return self.new_session(config, source), prompt

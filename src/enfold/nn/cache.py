@@ -49,9 +49,11 @@ class Cache:
     Attributes:
         lengths: tokens remembered for each sequence; empty before the first call.
         columns: columns of the padded batch seen so far (what `get_seq_length` reports), the next default position.
+        tokens: what each sequence says, where a caller noted it: whoever goes on can tell what is shared.
     """
 
     def __init__(self) -> None:
+        self.tokens: list[list[int]] | None = None
         self.lengths: tuple[int, ...] = ()
         self.columns = 0
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
@@ -123,6 +125,26 @@ class Cache:
         for depth, held in self._cross.items():
             self._cross[depth] = Stored(held.keys[rows], held.values[rows], tuple(held.lengths[r] for r in rows))
         self.lengths = tuple(self.lengths[r] for r in rows)
+
+    def reorder(self, rows: Sequence[int], since: int) -> None:
+        """In place: row b becomes a copy of row `rows[b]`, which it equals in the first `since` places already.
+
+        Rows that stay are not touched, nor is what a source gave: the beams of a prompt read the same one.
+        """
+        moved = [row for row, source in enumerate(rows) if source != row]
+        sources = [rows[row] for row in moved]
+        if moved:
+            self._copy(moved, sources, since, max(self.lengths[row] for row in sources))
+            self.lengths = tuple(self.lengths[row] for row in rows)
+
+    def _copy(self, moved: list[int], sources: list[int], since: int, until: int) -> None:
+        for stores in self._own.values():
+            for store in stores:
+                store[moved, :, since:until] = store[sources, :, since:until]
+
+    def crop_rows(self, lengths: Sequence[int]) -> None:
+        """Forget what each row holds behind its first `lengths[b]` tokens."""
+        self.lengths = tuple(min(pair) for pair in zip(self.lengths, lengths, strict=True))
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """`select` under the name that the reference library gives it."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from enfold.base.errors import ArgumentError, LengthError
-from enfold.generation.config import NOT_BUILT, PASSED_OVER, GenerationConfig
+from enfold.generation.config import NOT_BUILT, OBJECTS, PASSED_OVER, GenerationConfig
 from enfold.pipelines.base import Options, Pipeline
 from enfold.pipelines.encoding import Row, batches, preview, stack_rows
 
@@ -18,7 +18,16 @@ TOKENS_PER_BATCH = 1 << 16
 # Defaults of these matter only to sampling.
 OF_SAMPLING = ("temperature",)
 # Further arguments of `model.generate`.
-CALL = frozenset({"generation_config", "streamer", "stopping_criteria"})
+CALL = OBJECTS
+# Those of a caller's own code or memory, which sees one prompt at a time.
+WATCHERS = (
+    "streamer",
+    "stopping_criteria",
+    "logits_processor",
+    "prefix_allowed_tokens_fn",
+    "negative_prompt_ids",
+    "past_key_values",
+)
 # Settings by which users say how much is written.
 OF_LENGTH = {"max_new_tokens", "max_length", "generation_config"}
 
@@ -117,12 +126,15 @@ class GenerationPipeline(Pipeline[Settings]):
             suggested = dict(self.suggested(options))
             if asked.keys() & {"max_new_tokens", "max_length"}:
                 suggested = {n: v for n, v in suggested.items() if n not in ("max_new_tokens", "max_length")}
+            if asked.get("num_beams") == 1:
+                suggested = {n: v for n, v in suggested.items() if n not in ("length_penalty", "early_stopping")}
             asked = {**suggested, **asked}
         said = self._said(given) | asked.keys()
         added = {n: v for n, v in self.defaults.items() if n not in said}
         if "max_length" in said:
             added.pop("max_new_tokens", None)
-        if not self.config({**asked, **added}).do_sample:
+        base = self.model.generation_config if given is None else given
+        if not {"do_sample": base.do_sample, **added, **asked}["do_sample"]:
             added = {name: value for name, value in added.items() if name not in OF_SAMPLING}
         if "pad_token_id" not in said and self.tokenizer.pad_token_id is not None:
             added["pad_token_id"] = self.tokenizer.pad_token_id
@@ -175,7 +187,7 @@ class GenerationPipeline(Pipeline[Settings]):
 
     def batches(self, rows: list[Row], options: Settings, cap: int | None) -> Iterator[list[int]]:
         generation = self.generation(options)
-        if any(generation.get(name) for name in ("streamer", "stopping_criteria")):
+        if any(generation.get(name) is not None for name in WATCHERS):
             yield from ([k] for k in range(len(rows)))  # whoever watches sees one prompt at a time, in their order
             return
         config = self.config(generation)
