@@ -113,7 +113,7 @@ OPTIONS = [
 
 
 @every_head
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids="-".join)
 def test_tokens_and_scores_with_each_option(head: str, options: dict):
     ours, theirs = both(head)
     ids, mask = padded(prompts(), "left")
