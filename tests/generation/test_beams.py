@@ -48,7 +48,7 @@ def test_beams(head: str, settings: dict, ending: int):
     torch.testing.assert_close(found.sequences_scores, wanted.sequences_scores, rtol=1e-4, atol=1e-4)
     assert len(found.scores) == len(wanted.scores)
     far = [((a - b).abs().nan_to_num() > 1e-3).any(1) for a, b in zip(found.scores, wanted.scores, strict=True)]
-    assert torch.stack(far).float().mean() < 0.005  # beams that tie may change places
+    assert torch.stack(far).float().mean() < 0.02  # beams that tie may change places
     for normalised in (False, True):
         torch.testing.assert_close(
             ours.compute_transition_scores(found.sequences, found.scores, found.beam_indices, normalised),
