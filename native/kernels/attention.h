@@ -137,6 +137,12 @@ void attend_part(const AttendDecode &a, int64_t b, int64_t kv_head, int64_t head
   gather<T, G>(scores[0], kKeys, v, a.v_slot, count, a.d, out);
 }
 
+// 1 / Σ exp(score - largest), a sink's score among them; 0 where no key was seen.
+inline float share(float sum, float largest_score, const float *sink) {
+  if (sum == 0) return 0;
+  return 1.0f / (sink ? sum + __builtin_expf(*sink - largest_score) : sum);
+}
+
 template <class T>
 inline void finish(const float *values, float weight, int64_t d, T *out) {
   const V w = set1(weight);
@@ -191,7 +197,8 @@ void attend_decode_typed(const AttendDecode &a) {
           if (partial)
             std::memcpy(target[i] - 2, &parts[i], sizeof(Part));
           else
-            finish(target[i], parts[i].sum == 0 ? 0.0f : 1.0f / parts[i].sum, a.d, out + (b * a.H + head + i) * a.d);
+            finish(target[i], share(parts[i].sum, parts[i].largest, a.sinks ? a.sinks + head + i : nullptr), a.d,
+                   out + (b * a.H + head + i) * a.d);
         }
       }
     }
@@ -213,7 +220,7 @@ void attend_decode_typed(const AttendDecode &a) {
       total += weight * part[1];
       for (int64_t c = 0; c < a.d; ++c) values[c] += weight * part[2 + c];
     }
-    finish(values, total == 0 ? 0.0f : 1.0f / total, a.d, out + row * a.d);
+    finish(values, share(total, top, a.sinks ? a.sinks + row % a.H : nullptr), a.d, out + row * a.d);
   }
 }
 

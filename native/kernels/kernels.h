@@ -45,7 +45,8 @@ struct AttendDecode {
   const int64_t *starts;   // [B], first visible key; may be null
   const float *bias;       // [B, H, ≥ length], added to the scaled scores; may be null
   int64_t bias_batch, bias_head;
-  void *out;  // [B, H, d], contiguous
+  const float *sinks;  // [H], a further score of each head, whose value is zero; may be null
+  void *out;           // [B, H, d], contiguous
   int64_t B, H, Hkv, d;
   float scale, softcap;  // softcap 0: none
   Type type;

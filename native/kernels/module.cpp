@@ -38,13 +38,14 @@ void linear(uintptr_t x, int64_t x_row, uintptr_t weight, uintptr_t bias, uintpt
 // Returns the first sequence whose length or start doesn't fit, or -1.
 int64_t attend_decode(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, int64_t k_batch, int64_t k_head,
                       int64_t k_slot, uintptr_t v, int64_t v_batch, int64_t v_head, int64_t v_slot, uintptr_t lengths,
-                      uintptr_t starts, uintptr_t bias, int64_t bias_batch, int64_t bias_head, uintptr_t out, int64_t B,
+                      uintptr_t starts, uintptr_t bias, int64_t bias_batch, int64_t bias_head, uintptr_t sinks,
+                      uintptr_t out, int64_t B,
                       int64_t H, int64_t Hkv, int64_t d, int64_t longest, float scale, float softcap, int type,
                       int threads) {
   const AttendDecode a{at<void>(q),         q_row,      q_head,    at<void>(k),          k_batch,
                        k_head,              k_slot,     at<void>(v), v_batch,            v_head,
                        v_slot,              at<const int64_t>(lengths), at<const int64_t>(starts),
-                       at<const float>(bias), bias_batch, bias_head, at<void>(out),       B,
+                       at<const float>(bias), bias_batch, bias_head, at<const float>(sinks), at<void>(out), B,
                        H,                   Hkv,        d,         scale,                softcap,
                        Type(type),          threads};
   int64_t bad = outside(a.lengths, B, longest + 1), keys = 0;

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tests.models.llama_kin import ODD, SMALL, TIED, WIDE, YARN
+from tests.models.llama_kin import FULL, LOCAL, ODD, SMALL, TIED, WIDE, YARN
 
 FEW: dict[str, Any] = {"num_experts_per_tok": 2, "router_aux_loss_coef": 0.3}
+LONG_YARN = YARN | {"truncate": False, "rope_theta": 150000.0, "factor": 32.0}
 CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "mixtral": {
         "plain": SMALL | FEW | {"num_local_experts": 4},
@@ -56,5 +57,22 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
             "attention_bias": True,
             "rope_parameters": YARN,
         },
+    },
+    "gpt_oss": {
+        "plain": SMALL | FEW | {"num_local_experts": 4, "sliding_window": 3, "rope_parameters": LONG_YARN},
+        "odd": ODD
+        | FEW
+        | {
+            "num_local_experts": 5,
+            "num_experts_per_tok": 3,
+            "intermediate_size": 11,
+            "layer_types": [FULL, LOCAL, LOCAL],
+            "sliding_window": 2,
+            "swiglu_limit": 0.4,
+            "swiglu_alpha": 1.1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0},
+        },
+        "tied": TIED
+        | {"num_local_experts": 3, "num_experts_per_tok": 1, "attention_bias": False, "rope_parameters": LONG_YARN},
     },
 }

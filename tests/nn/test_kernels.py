@@ -209,6 +209,21 @@ def test_attend_decode_with_bias_window_and_softcap(level, native):
     assert native == ["attend_decode"] * 2
 
 
+def test_attend_decode_with_sinks(level, native):
+    """A sink is a key whose score is given and whose value is zero, whatever the number of runs of keys."""
+    for keys, sinks in ((9, torch.randn(6)), (1300, torch.full((6,), 7.0)), (1300, torch.full((6,), 300.0))):
+        q, k, v = torch.randn(2, 6, 32), torch.randn(2, 3, keys, 32), torch.randn(2, 3, keys, 32)
+        lengths = torch.tensor([keys, keys // 2])
+        scores = torch.einsum("bhd,bhkd->bhk", q, k.repeat_interleave(2, 1)) * 0.3
+        seen = torch.arange(keys) < lengths[:, None]
+        scores = scores.masked_fill(~seen[:, None], float("-inf")).double()
+        weights = torch.cat([scores, sinks.double().view(-1, 1).expand(2, 6, 1)], -1).softmax(-1)[..., :-1]
+        exact = torch.einsum("bhk,bhkd->bhd", weights, v.repeat_interleave(2, 1).double())
+        ours = kernels.attend_decode(q, k, v, lengths, 0.3, sinks=sinks)
+        assert (ours - exact).abs().max() <= 1e-5 * exact.abs().max() + 1e-12
+    assert native == ["attend_decode"] * 3
+
+
 def test_attend_decode_reads_strided_queries_and_caches(level, native):
     fused = torch.randn(2, (6 + 4) * 16)
     q = fused[:, : 6 * 16].view(2, 6, 16)

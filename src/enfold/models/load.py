@@ -126,7 +126,7 @@ def load_model(
                 f"{type(config).__name__}"
             )
         setattr(config, name, value)
-    with open_checkpoint(checkpoint_paths(request)) as checkpoint:
+    with expanded(open_checkpoint(checkpoint_paths(request)), config) as checkpoint:
         dtype = target_dtype(request.dtype, config, checkpoint)
         with torch.device("meta"):
             model = cls(config)
@@ -140,6 +140,26 @@ def load_model(
     if device.type != "cpu":
         model.to(device)
     return model.eval(), report
+
+
+def expanded(checkpoint: Checkpoint, config: PreTrainedConfig) -> Checkpoint:
+    """A checkpoint whose weights are quantised as `config.quantization_config` says, as floating weights.
+
+    Raises:
+        NotBuiltError: a method that isn't built.
+    """
+    method = (config.get("quantization_config") or {}).get("quant_method")
+    if method is None:
+        return checkpoint
+    if method != "mxfp4":
+        checkpoint.close()
+        raise NotBuiltError(
+            f"{checkpoint.path} is quantised by {method!r}; built is 'mxfp4'. Load a repository of floating weights"
+        )
+    from enfold.weights.mxfp4 import Mxfp4Checkpoint
+
+    del config.entries["quantization_config"]  # of the file, not of this model, which is saved as it is here
+    return Mxfp4Checkpoint(checkpoint)
 
 
 def checkpoint_paths(request: Request) -> list[Path]:

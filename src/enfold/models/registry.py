@@ -95,6 +95,17 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "Gemma3ForCausalLM",
         },
     ),
+    "gpt_oss": (
+        "enfold.models.gpt_oss",
+        "GptOssConfig",
+        {
+            "base": "GptOssModel",
+            "causal-lm": "GptOssForCausalLM",
+            "sequence-classification": "GptOssForSequenceClassification",
+            "token-classification": "GptOssForTokenClassification",
+            "pre-training": "GptOssForCausalLM",
+        },
+    ),
     "granite": (
         "enfold.models.granite",
         "GraniteConfig",

@@ -31,6 +31,7 @@ def attend_decode(
     bias: int,
     bias_batch: int,
     bias_head: int,
+    sinks: int,
     out: int,
     B: int,
     H: int,

@@ -56,6 +56,7 @@ class Query:
     where: Where
     bias: Bias | None = None
     probabilities: list[Tensor] | None = None  # filled with [G, H, Lq, Lk] per run when a caller wants to see them
+    sinks: Tensor | None = None  # [H], a score for each head that takes part in the softmax and has no value
 
     @property
     def gaps(self) -> Tensor | None:
@@ -141,7 +142,11 @@ class Plain:
         mask = query.mask(first)
         if mask is not None:
             scores = scores + mask
+        if query.sinks is not None:
+            scores = torch.cat([scores, query.sinks.view(-1, 1, 1).expand(*scores.shape[:3], 1)], dim=-1)
         weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
+        if query.sinks is not None:
+            weights = weights[..., :-1]
         if query.probabilities is not None:
             query.probabilities.append(weights)
         if query.rule.dropout:
@@ -165,6 +170,21 @@ class Sdpa:
         k, v = query.keys.run(first, end)
         window = query.rule.window
         top_left = query.bias is None and q.shape[2] == k.shape[2] and (window is None or k.shape[2] <= window)
+        if query.sinks is not None:  # a key of zeros, whose score is the mask's, with a value of zeros
+            mask = query.mask(first)
+            mask = q.new_zeros(1, q.shape[2], k.shape[2]) if mask is None else mask
+            mask = mask.expand(q.shape[1], -1, -1)
+            mask = torch.cat([mask, query.sinks.view(-1, 1, 1).expand(-1, q.shape[2], 1)], dim=-1)
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+            return F.scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=mask,
+                dropout_p=query.rule.dropout,
+                scale=query.rule.scale,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )
         causal = query.rule.causal and top_left and q.shape[2] > 1
         return F.scaled_dot_product_attention(
             q,
@@ -192,6 +212,8 @@ class Native:
             return "it has no dropout"
         if isinstance(query.keys, Stored):
             return None if query.where.decoding else "over a cache it serves one new token a sequence"
+        if query.sinks is not None:
+            return "without a cache it has no sinks"
         if query.rule.softcap is not None:
             return "without a cache it has no cap for scores"
         if query.rule.window is not None and max(query.keys.lengths, default=0) > query.rule.window:
@@ -216,7 +238,15 @@ class Native:
         if rule.window is not None and max(keys.lengths, default=0) > rule.window:
             starts = memo.setdefault(("starts", keys.lengths, rule.window), (memo[key] - rule.window).clamp(min=0))
         return kernels.attend_decode(
-            query.q, keys.keys, keys.values, memo[key], scale, bias=bias, starts=starts, softcap=rule.softcap
+            query.q,
+            keys.keys,
+            keys.values,
+            memo[key],
+            scale,
+            bias=bias,
+            starts=starts,
+            softcap=rule.softcap,
+            sinks=None if query.sinks is None else query.sinks.float(),
         )
 
     def _packed_bias(self, query: Query) -> Tensor:

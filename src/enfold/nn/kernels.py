@@ -289,6 +289,7 @@ def attend_decode(
     bias: Tensor | None = None,
     starts: Tensor | None = None,
     softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Attention of one query a sequence over the first `lengths[b]` keys of its cache → [B, H, d].
 
@@ -302,6 +303,7 @@ def attend_decode(
         bias: fp32 [H, ≥ longest] or [B, H, ≥ longest].
         starts: int64 [B], first visible key of each sequence (a sliding window).
         softcap: scores become `softcap · tanh(score / softcap)`.
+        sinks: fp32 [H], a further score of each head, whose value is zero.
 
     Raises:
         ArgumentError: shapes that don't fit, or a length beyond the cache (or the bias).
@@ -315,7 +317,7 @@ def attend_decode(
             "expected [B, H, d], twice [B, Hkv, capacity, d] with H a multiple of Hkv, and B lengths"
         )
     dtype = q.dtype
-    if dtype in _types and d <= 256 and _native(q, k, v, lengths, bias, starts):
+    if dtype in _types and d <= 256 and _native(q, k, v, lengths, bias, starts, sinks):
         q_row, q_head, q_step = q.stride()
         k_batch, k_head, k_slot, k_step = k.stride()
         v_batch, v_head, v_slot, v_step = v.stride()
@@ -327,6 +329,7 @@ def attend_decode(
             and lengths.is_contiguous()
             and (starts is None or (starts.dtype is torch.int64 and starts.is_contiguous() and starts.numel() == B))
             and (bias is None or (bias.dtype is torch.float32 and bias.stride(-1) == 1 and bias.shape[-2] == H))
+            and (sinks is None or (sinks.dtype is torch.float32 and sinks.is_contiguous() and sinks.shape == (H,)))
         ):
             out = q.new_empty(B, H, d)
             bad = _kernels.attend_decode(
@@ -346,6 +349,7 @@ def attend_decode(
                 0 if bias is None else bias.data_ptr(),
                 0 if bias is None or bias.dim() == 2 else bias.stride(0),
                 0 if bias is None else bias.stride(-2),
+                0 if sinks is None else sinks.data_ptr(),
                 out.data_ptr(),
                 B,
                 H,
@@ -360,7 +364,7 @@ def attend_decode(
             if bad >= 0:
                 plain.refuse_lengths(lengths, starts, longest)
             return out
-    return plain.attend_decode(q, k, v, lengths, scale, bias, starts, softcap, longest)
+    return plain.attend_decode(q, k, v, lengths, scale, bias, starts, softcap, sinks, longest)
 
 
 def attend_packed(

@@ -37,6 +37,7 @@ def attend_decode(
     bias: Tensor | None,
     starts: Tensor | None,
     softcap: float | None,
+    sinks: Tensor | None,
     longest: int,
 ) -> Tensor:
     group = q.shape[1] // k.shape[1]
@@ -53,7 +54,8 @@ def attend_decode(
         scores = scores + bias[..., :longest]
     scores = scores.masked_fill(~seen[:, None], float("-inf"))
     # Rows that see nothing are all -inf: their softmax is NaN, their answer zero.
-    weights = scores.softmax(-1).masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
+    top = scores if sinks is None else torch.cat([scores, sinks.view(-1, 1).expand(*scores.shape[:2], 1)], -1)
+    weights = top.softmax(-1)[..., :longest].masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
     # What the cache holds beyond a sequence's keys was never written, and 0 · NaN would be NaN.
     v = v.masked_fill(~seen[:, None, :, None], 0.0)
     return torch.einsum("bhk,bhkd->bhd", weights, v).to(q.dtype)

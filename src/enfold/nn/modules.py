@@ -128,6 +128,8 @@ def norm(given: spec.Norm | None, width: int) -> nn.Module | None:
 class Attention(nn.Module):
     """Self-attention: x [N, D] → [N, D]."""
 
+    sinks: Tensor | None
+
     def __init__(self, given: spec.Attention, width: int):
         super().__init__()
         self.spec = given
@@ -139,6 +141,7 @@ class Attention(nn.Module):
         self.o = Linear(self.widths[0], width, bias=given.out_bias)
         over = (given.head_dim,) * 2 if given.qk_norm_over == "head" else self.widths[:2]
         self.q_norm, self.k_norm = (norm(given.qk_norm, size) for size in over)
+        self.register_parameter("sinks", None)
         self.groups = self._groups()
         scale = given.head_dim**-0.5 if given.scale is None else given.scale
         self.rules = {
@@ -210,6 +213,7 @@ class Attention(nn.Module):
             context.where,
             bias=context.relative if self.spec.biased else None,
             probabilities=probabilities,
+            sinks=self.sinks,
         )
         mixed = attend(query, "plain" if seen is not None else context.backend)
         if seen is not None:
