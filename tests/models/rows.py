@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enfold.models.registry import FAMILIES, config_class
-from tests.models import bert_kin, llama_kin, moe_kin
+from tests.models import bert_kin, gpt_kin, llama_kin, moe_kin
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,8 @@ TASKS = {
     "masked-lm": "masked-lm",
     "multiple-choice": "choice",
 }
-KIN = llama_kin.CONFIGURATIONS | moe_kin.CONFIGURATIONS | bert_kin.CONFIGURATIONS
+DECODER_KIN = llama_kin.CONFIGURATIONS | gpt_kin.CONFIGURATIONS | moe_kin.CONFIGURATIONS
+KIN = DECODER_KIN | bert_kin.CONFIGURATIONS
 for name in KIN:
     encodes = name in bert_kin.CONFIGURATIONS
     known = {task: head for task, head in FAMILIES[name][2].items() if not (encodes and task == "causal-lm")}
@@ -312,11 +313,12 @@ EDITS = {
     ("llama", "old_scaling"): old_rope,
     ("llama", "old_silent"): silent_defaults,
     ("t5", "untied"): not_tied,
+    **gpt_kin.EDITS,
 }
 # Every configuration is tried with these, and they stand for their family; the other heads take turns.
 MAIN_HEADS = ["BertForMaskedLM", "DistilBertForMaskedLM", "LlamaForCausalLM", "GPT2LMHeadModel"]
 MAIN_HEADS.append("T5ForConditionalGeneration")
-MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in (*llama_kin.CONFIGURATIONS, *moe_kin.CONFIGURATIONS)]
+MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in DECODER_KIN]
 MAIN_HEADS += [FAMILIES[name][2]["masked-lm"] for name in bert_kin.CONFIGURATIONS]
 
 

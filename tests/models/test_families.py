@@ -271,13 +271,13 @@ def stored_name(theirs, name: str) -> str:
 
 def by_their_names(model, what) -> dict[str, Tensor]:
     """`what(parameter)` of every weight of ours under its checkpoint name and in its storage."""
-    from enfold.weights.names import STORAGES
+    from enfold.weights import names
 
     table, found = model.name_table(), {}
     for name, parameter in model.named_parameters():
         value = what(parameter)
         for piece in table.pieces(name, tuple(parameter.shape)):
-            found[piece.theirs] = None if value is None else STORAGES[piece.storage](value[piece.index])
+            found[piece.theirs] = None if value is None else names.as_stored(value[piece.index], piece.storage)
     return found
 
 

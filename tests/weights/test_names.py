@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from enfold.base.errors import ConfigError
 from enfold.models.registry import FAMILIES, class_by_name, config_class
-from enfold.weights.names import STORAGES, NameTable, Piece
+from enfold.weights.names import NameTable, Piece, as_stored, from_stored
 
 TABLE = NameTable("""
     stack.layers.{i}.attn.op.q     encoder.layer.{i}.attention.self.query
@@ -94,11 +94,25 @@ def test_a_dot_is_a_dot():
     assert table.ours("xxy.z.w") is None
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("shape", [(3, 4), (5,), ()])
-def test_storages_are_undone_by_themselves(storage: str, shape: tuple[int, ...]):
+@pytest.mark.parametrize("storage", ["", "transposed", "by_head:6:6", "by_head:6:3", "by_head:16:1", "by_head:1:1"])
+@pytest.mark.parametrize("shape", [(36, 5), (36,), (144, 3)])
+def test_storages_are_undone(storage: str, shape: tuple[int, ...]):
     tensor = torch.randn(shape)
-    assert torch.equal(STORAGES[storage](STORAGES[storage](tensor)), tensor)
+    assert torch.equal(from_stored(as_stored(tensor, storage), storage), tensor)
+    assert torch.equal(as_stored(from_stored(tensor, storage), storage), tensor)
+
+
+def test_each_key_stands_behind_its_queries_and_before_its_value():
+    rows = torch.tensor([10, 11, 12, 13, 20, 21, 30, 31])  # four queries, two keys, two values of one dimension
+    assert as_stored(rows, "by_head:4:2").tolist() == [10, 11, 20, 30, 12, 13, 21, 31]
+    equal = torch.arange(2 * 3 * 4).view(2, 3, 4)  # [heads, three, head_dim], as GPT-NeoX and BLOOM store them
+    assert torch.equal(as_stored(equal.transpose(0, 1).flatten(), "by_head:2:2"), equal.flatten())
+
+
+def test_sizes_come_from_the_configuration():
+    table = NameTable("a  x  by_head\nb  y  transposed").sized("by_head", 8, 2)
+    assert table.theirs("a.weight") == ("x.weight", "by_head:8:2")
+    assert table.theirs("b.weight") == ("y.weight", "transposed")
 
 
 @pytest.mark.parametrize("head", sorted({head for _, _, classes in FAMILIES.values() for head in classes.values()}))

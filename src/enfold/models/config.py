@@ -36,7 +36,7 @@ class PreTrainedConfig:
     Class attributes of a family:
         model_type: the `model_type` of its files.
         defaults: entry → value when a file leaves it out.
-        aliases: the common name of an entry → this family's name for it (`hidden_size` → `n_embd`).
+        aliases: the common name of an entry → this family's name for it (`hidden_size` → `n_embd`); files have either.
     """
 
     model_type: ClassVar[str] = ""
@@ -89,7 +89,10 @@ class PreTrainedConfig:
         if name.startswith("__") or name == "entries":
             raise AttributeError(name)
         name = self.aliases.get(name, name)
-        for source in (self.entries, self.defaults, COMMON_DEFAULTS):
+        for spelling in (name, *(common for common, own in self.aliases.items() if own == name)):
+            if spelling in self.entries:
+                return self.entries[spelling]
+        for source in (self.defaults, COMMON_DEFAULTS):
             if name in source:
                 return source[name]
         raise AttributeError(f"{type(self).__name__} has no entry {name!r}")
@@ -164,6 +167,17 @@ class PreTrainedConfig:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def head_dim(width: int, heads: int) -> int:
+    """The size of one of `heads` heads that share a width equally.
+
+    Raises:
+        ConfigError: they can't.
+    """
+    if width % heads:
+        raise ConfigError(f"hidden_size={width} is no multiple of num_attention_heads={heads}: heads need equal sizes")
+    return width // heads
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from enfold.models.base import PreTrainedModel
 from enfold.models.config import PreTrainedConfig
 from enfold.nn.modules import groups
 from enfold.weights.files import Checkpoint, checkpoint_files, index_shards, open_checkpoint, usual_names
-from enfold.weights.names import STORAGES, Piece
+from enfold.weights.names import Piece, as_stored, from_stored
 
 logger = get_logger(__name__)
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -372,14 +372,18 @@ def _read(
             return
     target = torch.empty(weight.shape, dtype=dtype) if weight.is_meta else weight.data
     for piece, name in held:
-        checkpoint.read_into(name, STORAGES[piece.storage](target[piece.index]))
+        part = target[piece.index]
+        form = as_stored(part, piece.storage)
+        checkpoint.read_into(name, form)
+        if form.untyped_storage().data_ptr() != part.untyped_storage().data_ptr():  # no view: what was read is a copy
+            part.copy_(from_stored(form, piece.storage))
     if weight.is_meta:
         _place(model, ours, target)
 
 
 def _shape(weight: Tensor, piece: Piece) -> tuple[int, ...]:
     """Of a piece, as it would be stored."""
-    return tuple(STORAGES[piece.storage](weight[piece.index]).shape)
+    return tuple(as_stored(weight[piece.index], piece.storage).shape)
 
 
 def _place(model: PreTrainedModel, ours: str, tensor: Tensor) -> None:

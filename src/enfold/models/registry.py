@@ -95,6 +95,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "Gemma3ForCausalLM",
         },
     ),
+    "gpt_neox": (
+        "enfold.models.gpt_neox",
+        "GPTNeoXConfig",
+        {
+            "base": "GPTNeoXModel",
+            "causal-lm": "GPTNeoXForCausalLM",
+            "sequence-classification": "GPTNeoXForSequenceClassification",
+            "token-classification": "GPTNeoXForTokenClassification",
+            "question-answering": "GPTNeoXForQuestionAnswering",
+            "pre-training": "GPTNeoXForCausalLM",
+        },
+    ),
     "gpt_oss": (
         "enfold.models.gpt_oss",
         "GptOssConfig",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from enfold.models.base import PreTrainedModel
 from enfold.weights.files import save_tensors
-from enfold.weights.names import STORAGES
+from enfold.weights.names import as_stored
 
 
 def stored_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
@@ -16,7 +16,7 @@ def stored_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     table = model.name_table()
     for ours, weight in model.weights():
         for piece in table.pieces(ours, tuple(weight.shape)):
-            yield piece.theirs, STORAGES[piece.storage](weight.detach()[piece.index]).contiguous()
+            yield piece.theirs, as_stored(weight.detach()[piece.index], piece.storage).contiguous()
 
 
 def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | int, variant: str | None) -> None:

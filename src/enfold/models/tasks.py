@@ -39,11 +39,14 @@ class TaskModel(PreTrainedModel):
         cls.config_class, cls.ignorable = base.config_class, base.ignorable
         prefix = cls.__dict__.get("base_model_prefix", base.base_model_prefix)
         cls.base_model_prefix = prefix
-        cls.names = base.names.under("base.", f"{prefix}." if prefix else "") + NameTable(cls.head_names)
 
     def __init__(self, config: PreTrainedConfig):
         super().__init__(config)
         self.base = self.base_class(config, **self.base_options)
+
+    def name_table(self) -> NameTable:
+        prefix = f"{self.base_model_prefix}." if self.base_model_prefix else ""
+        return self.base.name_table().under("base.", prefix) + NameTable(self.head_names)
 
     def std(self, name: str) -> float:
         return self.base.std(name.removeprefix("base."))
@@ -333,10 +336,11 @@ class VocabularyModel(LanguageModel):
         return {name: alias for alias, name in self.stored_aliases.items()}
 
     def name_table(self) -> NameTable:
+        names = super().name_table()
         if self.config.tie_word_embeddings:
-            return self.names
+            return names
         renamed = self.aliases()
-        return NameTable(rows=[replace(row, theirs=renamed.get(row.theirs, row.theirs)) for row in self.names.rows])
+        return NameTable(rows=[replace(row, theirs=renamed.get(row.theirs, row.theirs)) for row in names.rows])
 
     def scores(self, states: Tensor) -> Tensor:
         return self.head(states)

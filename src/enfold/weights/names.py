@@ -3,36 +3,63 @@
     ours                         theirs                          storage
     stack.layers.{i}.attn.op.q   encoder.layer.{i}.attention.self.query
     stack.layers.{i}.mlp.op.up   h.{i}.mlp.c_fc                  transposed
+    stack.layers.{i}.attn.op.qkv h.{i}.attn.query_key_value      by_head
     experts.down.{e}             experts.{e}.down_proj.weight    stacked
 
 A row names a module or a parameter; the rest of a name (`.weight`, `.lora_A.weight`) passes through. A stacked row
-names a piece of a parameter: the numbers at the end of our name index its first dimensions.
+names a piece of a parameter: the numbers at the end of our name index its first dimensions. A storage that depends on
+sizes gets them from the configuration: `table.sized("by_head", 8, 2)`.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
+from torch import Tensor
 
 from enfold.base.errors import ConfigError
 
 
-def _transposed(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.mT if tensor.ndim > 1 else tensor
-
-
-def _same(tensor: torch.Tensor) -> torch.Tensor:
+def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-# How a base weight (of a stacked one, a piece) may be stored; each is its own inverse or names one.
-STORAGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "": _same,
-    "transposed": _transposed,
-    "stacked": _same,
+def _transposed(tensor: Tensor) -> Tensor:
+    return tensor.mT if tensor.ndim > 1 else tensor
+
+
+def _by_head(tensor: Tensor, heads: int, kv_heads: int) -> Tensor:
+    """Rows of q, k and v [(H + 2·Hkv)·d, …] → each key's queries, the key, the value: [Hkv·(H / Hkv + 2)·d, …]."""
+    parts = tensor.unflatten(0, (heads + 2 * kv_heads, -1)).split([heads, kv_heads, kv_heads])
+    return torch.cat([part.unflatten(0, (kv_heads, -1)) for part in parts], dim=1).flatten(0, 2)
+
+
+def _from_head(tensor: Tensor, heads: int, kv_heads: int) -> Tensor:
+    grouped = tensor.unflatten(0, (kv_heads, heads // kv_heads + 2, -1))
+    return torch.cat([part.flatten(0, 2) for part in grouped.split([heads // kv_heads, 1, 1], dim=1)])
+
+
+# How a base weight (of a stacked one, a piece) may be stored: ours → theirs, and back.
+STORAGES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "": (_same, _same),
+    "transposed": (_transposed, _transposed),
+    "stacked": (_same, _same),
+    "by_head": (_by_head, _from_head),
 }
+
+
+def as_stored(tensor: Tensor, storage: str) -> Tensor:
+    """One of our weights in a checkpoint's form; a view of ours wherever a view can show it."""
+    name, *sizes = storage.split(":")
+    return STORAGES[name][0](tensor, *map(int, sizes))
+
+
+def from_stored(tensor: Tensor, storage: str) -> Tensor:
+    """A checkpoint's tensor in our form: the inverse of `as_stored`."""
+    name, *sizes = storage.split(":")
+    return STORAGES[name][1](tensor, *map(int, sizes))
 
 
 @dataclass(frozen=True)
@@ -81,7 +108,7 @@ class NameTable:
                 raise ConfigError(f"name table: the indices of {row.ours!r} and {row.theirs!r} differ")
             if len(set(indices[0])) < len(indices[0]):
                 raise ConfigError(f"name table: an index of {row.ours!r} repeats; each has a name of its own")
-            if row.storage not in STORAGES:
+            if row.storage.split(":")[0] not in STORAGES:
                 raise ConfigError(f"name table: storage {row.storage!r} is none of {sorted(STORAGES)}")
         self._readers = {
             "ours": [(_pattern(row.ours), row) for row in self.rows],
@@ -112,6 +139,11 @@ class NameTable:
     def under(self, ours: str, theirs: str) -> "NameTable":
         """The same rows below a prefix on each side (`base.` and `bert.`)."""
         return NameTable(rows=[Row(ours + row.ours, theirs + row.theirs, row.storage) for row in self.rows])
+
+    def sized(self, storage: str, *sizes: int) -> "NameTable":
+        """The same rows, with the sizes that a storage depends on: `by_head` takes the heads of queries and of keys."""
+        named = ":".join([storage, *map(str, sizes)])
+        return NameTable(rows=[replace(row, storage=named) if row.storage == storage else row for row in self.rows])
 
     def __add__(self, other: "NameTable") -> "NameTable":
         return NameTable(rows=self.rows + other.rows)
