@@ -22,6 +22,7 @@ ODD = SMALL | {
     "classifier_dropout": 0.3,
 }
 ONE = SMALL | {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 1, "hidden_act": "gelu_new"}
+DISENTANGLED = SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 ROBERTA = {"plain": SMALL, "odd": ODD, "other padding": ONE | {"pad_token_id": 5}}
 CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roberta": ROBERTA,
@@ -30,6 +31,18 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
         "plain": SMALL | {"pad_token_id": 1},
         "odd": ODD | {"relative_attention_num_buckets": 35, "classifier_dropout": None},
         "single": ONE | {"pad_token_id": 1},
+    },
+    "deberta-v2": {
+        "plain": DISENTANGLED | {"position_buckets": 4, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"},
+        "shared": DISENTANGLED
+        | {"share_att_key": True, "position_buckets": 6, "max_relative_positions": 9, "legacy": False},
+        "far": ODD
+        | {"relative_attention": True, "max_relative_positions": 5, "type_vocab_size": 3, "pos_att_type": "c2p"},
+        "convolved": ONE
+        | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+        | {"conv_kernel_size": 3, "conv_groups": 2, "conv_act": "gelu", "embedding_size": 7, "num_hidden_layers": 2},
+        "one kind": DISENTANGLED | {"pos_att_type": ["p2c"], "position_biased_input": False, "embedding_size": 20},
+        "places alone": SMALL | {"pos_att_type": ["p2c"], "conv_kernel_size": 5, "pooler_hidden_act": "tanh"},
     },
     "electra": {
         "plain": SMALL | {"embedding_size": 12},

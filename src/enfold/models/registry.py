@@ -36,6 +36,19 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "BertForPreTraining",
         },
     ),
+    "deberta-v2": (
+        "enfold.models.deberta_v2",
+        "DebertaV2Config",
+        {
+            "base": "DebertaV2Model",
+            "masked-lm": "DebertaV2ForMaskedLM",
+            "sequence-classification": "DebertaV2ForSequenceClassification",
+            "token-classification": "DebertaV2ForTokenClassification",
+            "question-answering": "DebertaV2ForQuestionAnswering",
+            "multiple-choice": "DebertaV2ForMultipleChoice",
+            "pre-training": "DebertaV2ForMaskedLM",
+        },
+    ),
     "distilbert": (
         "enfold.models.distilbert",
         "DistilBertConfig",

@@ -131,7 +131,7 @@ def run_stack(
             "a cache of padded rows gives no attention weights, and takes no relative biases over a mask with gaps: "
             "call with use_cache=False, or without the padding"
         )
-    apart = packing.columns(given.device) if gaps else None
+    apart = packing.columns(given.device) if packing.gaps else None
     where = Where(packing.lengths, positions, end=end, past=held, columns=apart)
     ids = None if input_ids is None else packing.pack(input_ids)
     assert stack.embed is not None

@@ -141,6 +141,10 @@ class SequenceClassification(TaskModel):
         """[B, classes]."""
         raise NotImplementedError
 
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Of logits [B, classes]."""
+        return sequence_loss(logits, labels, self.config)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -153,7 +157,7 @@ class SequenceClassification(TaskModel):
         """Logits [B, classes]; the loss follows `config.problem_type`."""
         states = self.base.run(input_ids, attention_mask, **inputs)
         logits = self.classify(states, input_ids)
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        loss = None if labels is None else self.loss(logits, labels)
         return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
 
 

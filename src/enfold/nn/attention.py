@@ -55,13 +55,14 @@ class Query:
     rule: Rule
     where: Where
     bias: Bias | None = None
+    contents: Callable[[int, int], Tensor] | None = None  # a run's own biases [G, H, Lq, Lk], of what its tokens hold
     probabilities: list[Tensor] | None = None  # filled with [G, H, Lq, Lk] per run when a caller wants to see them
     sinks: Tensor | None = None  # [H], a score for each head that takes part in the softmax and has no value
 
     @property
     def gaps(self) -> Tensor | None:
         """The columns that biases are taken between, where they don't follow each other."""
-        return None if self.bias is None else self.where.columns
+        return None if self.bias is None and self.contents is None else self.where.columns
 
     def runs(self) -> list[tuple[int, int]]:
         """Ranges of neighbouring sequences with equal numbers of queries and of keys."""
@@ -79,13 +80,20 @@ class Query:
         offsets, length = self.where.offsets, self.where.lengths[first]
         return self.q[offsets[first] : offsets[end]].view(end - first, length, *self.q.shape[1:]).transpose(1, 2)
 
+    def added(self, first: int, end: int) -> Tensor | None:
+        """What is added to the scores of a run, [G, H, Lq, Lk] or smaller, or None."""
+        mask = self.mask(first)
+        if self.contents is None:
+            return mask
+        return self.contents(first, end) if mask is None else self.contents(first, end) + mask
+
     def mask(self, first: int) -> Tensor | None:
-        """What is added to the scores of a run [H or 1, Lq, Lk], or None when every query sees every key."""
+        """What hides keys, and biases that depend on places alone: [H or 1, Lq, Lk], or None when there is neither."""
         new, every = self.where.lengths[first], self.keys.lengths[first]
         hidden = self.rule.hides(new, every)
         if not hidden and self.bias is None:
             return None
-        gaps, memo = self.gaps, self.where.memo
+        gaps, memo = None if self.bias is None else self.gaps, self.where.memo
         key = ("mask", new, every, self.rule, self.bias, None if gaps is None else first)
         if key not in memo:
             added = torch.zeros(1, new, every, dtype=self.q.dtype, device=self.q.device)
@@ -139,9 +147,9 @@ class Plain:
         scores = (q @ k.transpose(-1, -2)) * query.rule.scale
         if query.rule.softcap is not None:
             scores = query.rule.softcap * torch.tanh(scores / query.rule.softcap)
-        mask = query.mask(first)
-        if mask is not None:
-            scores = scores + mask
+        added = query.added(first, end)
+        if added is not None:
+            scores = scores + added
         if query.sinks is not None:
             scores = torch.cat([scores, query.sinks.view(-1, 1, 1).expand(*scores.shape[:3], 1)], dim=-1)
         weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
@@ -160,6 +168,8 @@ class Sdpa:
     def refuses(self, query: Query) -> str | None:
         if query.rule.softcap is not None:
             return "it has no cap for scores"
+        if query.sinks is not None and query.contents is not None:
+            return "it has no sinks beside biases of contents"
         return "it does not show attention weights" if query.probabilities is not None else None
 
     def __call__(self, query: Query) -> Tensor:
@@ -169,7 +179,8 @@ class Sdpa:
         q = query.heads_first(first, end)
         k, v = query.keys.run(first, end)
         window = query.rule.window
-        top_left = query.bias is None and q.shape[2] == k.shape[2] and (window is None or k.shape[2] <= window)
+        alone = query.bias is None and query.contents is None
+        top_left = alone and q.shape[2] == k.shape[2] and (window is None or k.shape[2] <= window)
         if query.sinks is not None:  # a key of zeros, whose score is the mask's, with a value of zeros
             mask = query.mask(first)
             mask = q.new_zeros(1, q.shape[2], k.shape[2]) if mask is None else mask
@@ -190,7 +201,7 @@ class Sdpa:
             q,
             k,
             v,
-            attn_mask=None if top_left else query.mask(first),
+            attn_mask=None if top_left else query.added(first, end),
             dropout_p=query.rule.dropout,
             is_causal=causal,
             scale=query.rule.scale,
@@ -218,7 +229,8 @@ class Native:
             return "without a cache it has no cap for scores"
         if query.rule.window is not None and max(query.keys.lengths, default=0) > query.rule.window:
             return "without a cache it has no window"
-        if query.keys.offsets is not query.where.offsets or query.gaps is not None:
+        apart = query.contents is not None or query.gaps is not None
+        if query.keys.offsets is not query.where.offsets or apart:
             return "without a cache it serves self-attention whose bias depends on distance alone"
         return None
 

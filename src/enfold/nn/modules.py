@@ -4,6 +4,7 @@ Step:   x ──┬── pre ── op ── post ── dropout ──(+)─�
             └───────────────────────────────────┘
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -203,8 +204,15 @@ class Attention(nn.Module):
         )
         return q, Stored(*stores, lengths=where.after)
 
-    def answer(self, q: Tensor, keys, context: Context, seen: list[Tensor] | None) -> Tensor:
-        """Attend and project back: q [N, H, d] → [N, D]."""
+    def answer(
+        self,
+        q: Tensor,
+        keys,
+        context: Context,
+        seen: list[Tensor] | None,
+        contents: Callable[[int, int], Tensor] | None = None,
+    ) -> Tensor:
+        """Attend and project back: q [N, H, d] → [N, D]; see `Query` for `contents`."""
         probabilities: list[Tensor] | None = None if seen is None else []
         query = Query(
             q,
@@ -212,6 +220,7 @@ class Attention(nn.Module):
             self.rules[self.training],
             context.where,
             bias=context.relative if self.spec.biased else None,
+            contents=contents,
             probabilities=probabilities,
             sinks=self.sinks,
         )
@@ -363,6 +372,10 @@ class Embed(nn.Module):
                     f"with truncation=True, max_length={self.spec.positions}"
                 )
             x = x + self.positions(where.positions + self.spec.offset if self.spec.offset else where.positions)
+        return self.finish(x)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Norm, dropout, and the width of the stream: sums [N, E] → [N, D]."""
         if self.norm is not None:
             x = self.norm(x)
         if self.training:
@@ -411,7 +424,8 @@ def _afresh(layer: nn.Module, x: Tensor, context: Context, depth: int) -> Tensor
 
 def groups(module: nn.Module) -> list[Group]:
     """Every group of sibling linears below `module`."""
-    return [group for child in module.modules() for group in getattr(child, "groups", ())]
+    held = (getattr(child, "groups", ()) for child in module.modules())
+    return [group for some in held if isinstance(some, tuple) for group in some]  # a convolution's are a number
 
 
 def join_groups(module: nn.Module) -> None:

@@ -26,8 +26,8 @@ class Where:
         positions: [N] int64, the position that embeddings, rotary angles and relative biases see.
         end: one more than the largest position; read off `positions` unless the caller knows it.
         past: tokens of each sequence that a cache already holds, counted like `lengths`.
-        columns: [N] int64, each token's column, where padding stands between the tokens of some sequence and relative
-            biases must look for it.
+        columns: [N] int64, each token's column, where padding stands between the tokens of some sequence: what looks
+            at distances counts it.
         memo: values computed once per forward pass and shared by all layers (rotary tables, biases).
     """
 
