@@ -34,9 +34,9 @@ def test_tokenizer_and_classifier(tmp_path):
 def test_one_line_pipelines():
     from enfold import pipeline
 
-    states = pipeline("feature-extraction", model=MINILM)("Paris")
-    assert len(states[0]) == 3
-    assert len(states[0][0]) == 384
+    embed = pipeline("feature-extraction", model=MINILM)
+    assert len(embed("Paris")) == 384
+    assert [len(state) for state in embed("Paris", pooling="none")[0]] == [384] * 3
     best = pipeline("fill-mask", model="enfold-starter/splade-tiny")("Paris is the [MASK] of France.")
     assert len(best) == 5
     half = pipeline("feature-extraction", model=MINILM, device="cpu", torch_dtype="float16", batch_size=32)

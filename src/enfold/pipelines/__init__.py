@@ -10,6 +10,7 @@ _WHERE = {
     "FillMaskPipeline": "enfold.pipelines.fill_mask",
     "NerPipeline": "enfold.pipelines.token_classification",
     "QuestionAnsweringPipeline": "enfold.pipelines.question_answering",
+    "SentenceSimilarityPipeline": "enfold.pipelines.sentence_similarity",
     "TextClassificationPipeline": "enfold.pipelines.text_classification",
     "TextGenerationPipeline": "enfold.pipelines.text_generation",
     "TextRankingPipeline": "enfold.pipelines.text_ranking",

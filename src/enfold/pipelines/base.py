@@ -103,6 +103,16 @@ class Pipeline(Generic[Settings]):
         self.options: Settings = self.options_class()  # type: ignore[assignment]
         self.options = self.settings(options)
 
+    @classmethod
+    def extras(cls, source: str | Path, hub: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        """Further arguments of the constructor, from the model's repository.
+
+        Args:
+            hub: `revision`, `token` and so on, for `enfold.hub.files.resolve_file`.
+            options: what the user passed.
+        """
+        return {}
+
     @property
     def device(self) -> torch.device:
         return self.model.device
@@ -278,19 +288,31 @@ class Pipeline(Generic[Settings]):
                 )
         rows = self.encode(inputs, None, options)
         for index, (text, row) in enumerate(zip(inputs, rows, strict=True)):
-            self.check_length(row, text, first + index)
+            self.check_length(row, text, first + index, self.length(options))
         return [Item([row]) for row in rows]
 
     def encode(self, texts: list[str], pairs: list[str] | None, options: Settings) -> list[Row]:
         """Tokenise as the options say."""
         return encode(
-            self.tokenizer, texts, pairs, tokenizer_options(options.tokenizer_kwargs, self.tokenizer, self.limit)
+            self.tokenizer,
+            texts,
+            pairs,
+            tokenizer_options(options.tokenizer_kwargs, self.tokenizer, self.length(options)),
         )
 
-    def check_length(self, row: Row, text: Any, number: int) -> None:
-        """Refuse a row that the model can't read."""
-        if not row.ids or (self.limit is not None and len(row.ids) > self.limit):
-            check_length(row.ids, self.limit, f"input {number} ({preview(text)})", instead=self.instead_of_cutting)
+    def length(self, options: Settings) -> int | None:
+        """The most tokens that this task reads, or None where nothing limits them."""
+        return self.limit
+
+    def check_length(self, row: Row, text: Any, number: int, limit: int | None = None) -> None:
+        """Refuse a row that the model can't read.
+
+        Args:
+            limit: the most tokens, if it isn't the model's positions.
+        """
+        limit = self.limit if limit is None else limit
+        if not row.ids or (limit is not None and len(row.ids) > limit):
+            check_length(row.ids, limit, f"input {number} ({preview(text)})", instead=self.instead_of_cutting)
 
     def forward(self, rows: list[Row], options: Settings) -> list[Any]:
         """Rows → one output of the model each."""

@@ -106,13 +106,24 @@ def pipeline(
         raise ArgumentError(
             f"{type(model).__name__} doesn't say where it came from, so its tokenizer can't be found: pass tokenizer="
         )
+    hub = {name: loading[name] for name in ("token", *_HUB_OPTIONS) if name in loading}
+    extras: dict[str, Any] = {}
+    if source:
+        revision_too = {"revision": loading["revision"]} if "revision" in loading else {}
+        known_hub = {name: value for name, value in hub.items() if name != "gguf_file"} | revision_too
+        extras = chosen.extras(source, known_hub if named else known_hub | {"local_files_only": True}, options)
     if tokenizer is None or isinstance(tokenizer, (str, Path)):
-        hub = {name: loading[name] for name in ("token", *_HUB_OPTIONS) if name in loading}
         if tokenizer is None and "revision" in loading:
             hub["revision"] = loading["revision"]
         tokenizer = _load_tokenizer(source if tokenizer is None else tokenizer, hub)
     return chosen(
-        model, tokenizer, task=task or canonical, device=None if named else device, batch_size=batch_size, **options
+        model,
+        tokenizer,
+        task=task or canonical,
+        device=None if named else device,
+        batch_size=batch_size,
+        **extras,
+        **options,
     )
 
 
@@ -167,15 +178,11 @@ def _config(config: Any, loading: dict[str, Any]) -> Any:
 
 
 def _load(task: Task, source: str | Path, config: Any, loading: dict[str, Any]) -> Any:
-    from enfold.models import auto
-    from enfold.models.registry import AUTO_TASKS
+    from enfold.models.registry import model_class
 
-    head = task.heads[0]
-    if len(task.heads) > 1:
-        config = _config_of(source, loading) if config is None else config
-        head = _head(task, config)
-    name = next(name for name, served in AUTO_TASKS.items() if served == head)
-    return getattr(auto, name).from_pretrained(source, **({} if config is None else {"config": config}), **loading)
+    given = {} if config is None else {"config": config}
+    config = _config_of(source, loading) if config is None else config
+    return model_class(config.model_type, _head(task, config)).from_pretrained(source, **given, **loading)
 
 
 def _head(task: Task, config: Any) -> str:

@@ -56,7 +56,7 @@ PIPELINES: dict[str, Task] = {
     "feature-extraction": Task(
         "enfold.pipelines.feature_extraction",
         "FeatureExtractionPipeline",
-        ("base",),
+        ("encoder", "base"),
         "sentence-transformers/all-MiniLM-L6-v2",
         "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
     ),
@@ -80,6 +80,13 @@ PIPELINES: dict[str, Task] = {
         ("sequence-classification",),
         "facebook/bart-large-mnli",
         "d7645e127eaf1aefc7862fd59a17a5aa8558b8ce",
+    ),
+    "sentence-similarity": Task(
+        "enfold.pipelines.sentence_similarity",
+        "SentenceSimilarityPipeline",
+        ("encoder", "base"),
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
     ),
     "text-ranking": Task(
         "enfold.pipelines.text_ranking",
