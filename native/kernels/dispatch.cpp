@@ -22,7 +22,9 @@ std::vector<Level> levels() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return {{&avx512_bf16_table, avx512 && __builtin_cpu_supports("avx512bf16")},
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  return {{&avx512_bf16_table, vnni && __builtin_cpu_supports("avx512bf16")},
+          {&avx512_vnni_table, vnni},
           {&avx512_table, avx512},
           {&avx2_table, avx2},
           {&baseline_table, true}};

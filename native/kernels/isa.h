@@ -5,6 +5,7 @@
 #include "attention.h"
 #include "attention_packed.h"
 #include "linear.h"
+#include "linear_int8.h"
 #include "rows.h"
 
 #define ENFOLD_TABLE_(isa) isa##_table
@@ -15,9 +16,9 @@
 namespace enfold::kernels {
 
 extern const Table ENFOLD_TABLE(ENFOLD_ISA) = {
-    ENFOLD_NAME(ENFOLD_ISA),    ENFOLD_ISA::linear,     ENFOLD_ISA::attend_decode, ENFOLD_ISA::attend_packed,
-    ENFOLD_ISA::add,            ENFOLD_ISA::rms_norm,   ENFOLD_ISA::layer_norm,    ENFOLD_ISA::gated,
-    ENFOLD_ISA::rope_store,
+    ENFOLD_NAME(ENFOLD_ISA),   ENFOLD_ISA::linear, ENFOLD_ISA::linear_int8, ENFOLD_ISA::attend_decode,
+    ENFOLD_ISA::attend_packed, ENFOLD_ISA::add,    ENFOLD_ISA::rms_norm,    ENFOLD_ISA::layer_norm,
+    ENFOLD_ISA::gated,         ENFOLD_ISA::rope_store,
 };
 
 }  // namespace enfold::kernels

@@ -33,6 +33,20 @@ struct Linear {
   int threads;
 };
 
+// The same with a weight of bytes and a scale for each output (layout: linear_int8.h); rows become bytes as they come.
+struct LinearInt8 {
+  const void *x;
+  int64_t x_row;
+  const uint8_t *weight;
+  const float *scale;  // [N]
+  const void *bias;    // [N] of `type`; may be null
+  void *out;
+  int64_t M, N, K;
+  Activation activation;
+  Type type;
+  int threads;
+};
+
 // One query a sequence over the first `lengths[b]` keys of its cache.
 struct AttendDecode {
   const void *q;  // [B, H, d]
@@ -128,6 +142,7 @@ struct RopeStore {
 struct Table {
   const char *name;
   void (*linear)(const Linear &);
+  void (*linear_int8)(const LinearInt8 &);
   void (*attend_decode)(const AttendDecode &);
   void (*attend_packed)(const AttendPacked &);
   void (*add)(const Add &);
@@ -141,6 +156,7 @@ extern const Table baseline_table;
 #ifdef ENFOLD_X86
 extern const Table avx2_table;
 extern const Table avx512_table;
+extern const Table avx512_vnni_table;
 extern const Table avx512_bf16_table;
 #endif
 

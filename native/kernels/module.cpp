@@ -35,6 +35,13 @@ void linear(uintptr_t x, int64_t x_row, uintptr_t weight, uintptr_t bias, uintpt
   unlocked(M * N * K, [&] { table().linear(a); });
 }
 
+void linear_int8(uintptr_t x, int64_t x_row, uintptr_t weight, uintptr_t scale, uintptr_t bias, uintptr_t out, int64_t M,
+                 int64_t N, int64_t K, int activation, int type, int threads) {
+  const LinearInt8 a{at<void>(x), x_row, at<const uint8_t>(weight), at<const float>(scale), at<void>(bias), at<void>(out),
+                     M, N, K, Activation(activation), Type(type), threads};
+  unlocked(M * N * K, [&] { table().linear_int8(a); });
+}
+
 // Returns the first sequence whose length or start doesn't fit, or -1.
 int64_t attend_decode(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, int64_t k_batch, int64_t k_head,
                       int64_t k_slot, uintptr_t v, int64_t v_batch, int64_t v_head, int64_t v_slot, uintptr_t lengths,
@@ -117,6 +124,7 @@ NB_MODULE(_kernels, m) {
   m.def("level", [] { return table().name; }, "The instruction set in use.");
   m.def("use", use, "Choose an instruction set by name; the best that runs here for an empty one.");
   m.def("linear", linear);
+  m.def("linear_int8", linear_int8);
   m.def("attend_decode", attend_decode);
   m.def("attend_packed", attend_packed);
   m.def("add", add);

@@ -121,6 +121,7 @@ def test_buckets(count: int, farthest: int, bidirectional: bool):
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_biases_of_the_newest_tokens_are_the_last_rows(bidirectional: bool):
     module = Relative(spec.Relative(8, 20, 3, bidirectional))
+    torch.nn.init.normal_(module.table.weight)
     whole = module(9, 9)
     assert whole.shape == (3, 9, 9)
     assert torch.equal(module(2, 9), whole[:, -2:])

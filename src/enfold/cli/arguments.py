@@ -30,7 +30,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     """Which revision of a model, on which device, in which dtype."""
     parser.add_argument("--revision", help="branch, tag or commit of the model (default: main)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the library's choice)")
-    parser.add_argument("--dtype", help="float32, bfloat16, float16, auto (default: the library's choice)")
+    parser.add_argument("--dtype", help="float32, bfloat16, float16, int8, auto (default: the library's choice)")
 
 
 def key_value(text: str) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from enfold.base.errors import ArgumentError, ConfigError
 from enfold.models.config import PreTrainedConfig
 from enfold.nn.attention import backend_name
+from enfold.nn.int8 import Int8Linear
 from enfold.nn.linear import Linear
 from enfold.nn.modules import RMSNormFromOne, Stack, join_groups
 from enfold.weights.names import NameTable
@@ -157,6 +158,7 @@ class PreTrainedModel(nn.Module):
             config: a configuration to use instead of the repository's.
             revision: branch, tag or commit.
             dtype: a torch dtype or its name, "auto" or None for the checkpoint's own (`torch_dtype` is the older name).
+                "int8" rounds the weights of linear maps to bytes and computes the rest in fp32, on the CPU.
             device: where to put the weights; default CPU.
             device_map: "cpu", "cuda", "auto" (the GPU if there is one) or {"": device}; a plan that spreads one model
                 over several devices is not built yet.
@@ -205,9 +207,13 @@ class PreTrainedModel(nn.Module):
     @classmethod
     def from_config(cls, config: PreTrainedConfig, *, dtype: torch.dtype | str | None = None) -> Self:
         """A fresh model, as `cls(config)`, in another dtype (or its name) if asked."""
+        from enfold.models.int8 import is_int8, round_to_int8
         from enfold.models.load import named_dtype
 
         model = cls(config)
+        if is_int8(dtype):
+            round_to_int8(model)
+            return model
         return model if dtype is None else model.to(named_dtype(dtype))
 
     def save_pretrained(
@@ -229,6 +235,11 @@ class PreTrainedModel(nn.Module):
 
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; enfold writes safetensors only")
+        if any(isinstance(module, Int8Linear) for module in self.modules()):
+            raise ArgumentError(
+                'the weights of this model were rounded by dtype="int8", and files of them would be worse than those '
+                'they came from: load it with dtype="auto" and save that'
+            )
         save_model(self, Path(save_directory), max_shard_size=max_shard_size, variant=variant)
         if push_to_hub:
             repo_id = push_options.pop("repo_id", None) or Path(save_directory).name
@@ -263,8 +274,13 @@ class PreTrainedModel(nn.Module):
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights; tied ones count once."""
         excluded = {m.weight for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
+        rounded = {f"{name}.weight": m for name, m in self.named_modules() if isinstance(m, Int8Linear)}
         return sum(
             p.numel() for p in self.parameters() if p not in excluded and (p.requires_grad or not only_trainable)
+        ) + sum(
+            m.in_features * m.out_features
+            for name, m in rounded.items()
+            if not only_trainable and name not in self.ties()
         )
 
     def stacks(self) -> list[Stack]:

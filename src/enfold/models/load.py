@@ -12,6 +12,7 @@ from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError, We
 from enfold.base.logging import get_logger
 from enfold.models.base import PreTrainedModel
 from enfold.models.config import PreTrainedConfig
+from enfold.models.int8 import is_int8, replace, round_to_int8, rounds
 from enfold.nn.modules import groups
 from enfold.weights.files import Checkpoint, checkpoint_files, index_shards, open_checkpoint, usual_names
 from enfold.weights.names import Piece, as_stored, from_stored
@@ -127,11 +128,14 @@ def load_model(
             )
         setattr(config, name, value)
     with expanded(open_checkpoint(checkpoint_paths(request)), config) as checkpoint:
-        dtype = target_dtype(request.dtype, config, checkpoint)
+        int8 = is_int8(request.dtype)
+        if int8 and device.type != "cpu":
+            raise ArgumentError(f'dtype="int8" runs on the CPU, and device={str(device)!r} was asked for')
+        dtype = torch.float32 if int8 else target_dtype(request.dtype, config, checkpoint)
         with torch.device("meta"):
             model = cls(config)
         model.set_attn_implementation(attention)
-        report = fill(model, checkpoint, dtype, mismatched_allowed=request.ignore_mismatched_sizes)
+        report = fill(model, checkpoint, dtype, mismatched_allowed=request.ignore_mismatched_sizes, int8=int8)
     model.name_or_path = str(request.source)
     model.load_report = report  # type: ignore[assignment]
     read_generation_config(model, request)
@@ -220,7 +224,7 @@ def named_dtype(asked: torch.dtype | str) -> torch.dtype:
         return asked
     name = asked.removeprefix("torch.")
     if name not in DTYPES:
-        raise ArgumentError(f"dtype={asked!r} is unknown; expected 'auto' or one of {', '.join(DTYPES)}")
+        raise ArgumentError(f"dtype={asked!r} is unknown; expected 'auto', 'int8' or one of {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
@@ -258,9 +262,14 @@ def target_device(device: torch.device | str | int | None, device_map: Any) -> t
 
 @torch.no_grad()
 def fill(
-    model: PreTrainedModel, checkpoint: Checkpoint, dtype: torch.dtype, *, mismatched_allowed: bool = False
+    model: PreTrainedModel,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    *,
+    mismatched_allowed: bool = False,
+    int8: bool = False,
 ) -> LoadReport:
-    """Give a model on the meta device its weights from a checkpoint.
+    """Give a model on the meta device its weights from a checkpoint; with `int8`, round each as soon as it is read.
 
     Raises:
         WeightsMismatchError: shapes differ, or the checkpoint holds nothing that the model wants.
@@ -271,7 +280,7 @@ def fill(
         if name not in stored and alias in stored:
             stored[name] = stored[alias]
     _share_stored(model, checkpoint, stored)
-    for group in groups(model):
+    for group in groups(model) if not int8 else ():
         group.allocate(dtype, "cpu")
     table = model.name_table()
     used: set[str] = set()
@@ -293,6 +302,8 @@ def fill(
                 report.mismatched.append((name, checkpoint.shape(name), _shape(weight, piece)))
         if len(held) == len(pieces):
             _read(model, ours, weight, checkpoint, held, dtype)
+            if int8 and ours.endswith(".weight") and rounds(model, ours.removesuffix(".weight")):
+                replace(model, ours.removesuffix(".weight"))
         else:
             fresh.append(ours)
             partly[ours] = held
@@ -315,6 +326,8 @@ def fill(
     model.initialise(fresh)
     for ours, held in partly.items():
         _read(model, ours, dict(model.weights())[ours], checkpoint, held, dtype)
+    if int8:
+        round_to_int8(model)
     aliases = {stored.get(alias) for alias in model.aliases()} | _tied_names(model, table)
     ignorable = re.compile(model.ignorable)
     report.unexpected = [

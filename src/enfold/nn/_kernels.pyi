@@ -14,6 +14,21 @@ def linear(
     threads: int,
     /,
 ) -> None: ...
+def linear_int8(
+    x: int,
+    x_row: int,
+    weight: int,
+    scale: int,
+    bias: int,
+    out: int,
+    M: int,
+    N: int,
+    K: int,
+    activation: int,
+    type: int,
+    threads: int,
+    /,
+) -> None: ...
 def attend_decode(
     q: int,
     q_row: int,

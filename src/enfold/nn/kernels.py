@@ -3,7 +3,7 @@
 Each function is a plain torch expression (written out in its docstring) that a native kernel computes when it can: CPU
 tensors of fp32, bf16 or fp16 with contiguous rows, nothing that needs gradients, and no tracing, compiling, autocasting
 or transforming under way. Otherwise torch computes it, with equal results up to rounding. `ENFOLD_KERNELS=0` turns the
-native kernels off, `ENFOLD_CPU` (baseline, avx2, avx512, avx512_bf16) picks the instruction set.
+native kernels off, `ENFOLD_CPU` (baseline, avx2, avx512, avx512_vnni, avx512_bf16) picks the instruction set.
 """
 
 import os
@@ -28,6 +28,7 @@ __all__ = [
     "gated",
     "layer_norm",
     "linear",
+    "linear_int8",
     "rms_norm",
     "rope_store",
     "swiglu",
@@ -44,6 +45,7 @@ _types = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _always = 1 << 60
 _worthwhile = {
     "avx512_bf16": {torch.float32: _always, torch.bfloat16: 32, torch.float16: _always},
+    "avx512_vnni": {torch.float32: _always, torch.bfloat16: 8, torch.float16: _always},
     "avx512": {torch.float32: _always, torch.bfloat16: 8, torch.float16: _always},
     "avx2": {torch.float32: 32, torch.bfloat16: 8, torch.float16: _always},
     "baseline": {torch.float32: 0, torch.bfloat16: 0, torch.float16: 0},
@@ -148,6 +150,55 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
                 )
                 return out
     return plain.activate(F.linear(x, weight, bias), activation)
+
+
+def linear_int8(
+    x: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None = None, activation: str | None = None
+) -> Tensor:
+    """`activation(x @ weight.T + bias)` with a weight of bytes; each 64 inputs of a row are rounded to bytes, too.
+
+    The products of 64 inputs are summed in integers, so a row's result doesn't depend on how many rows come with it.
+
+    Args:
+        x: [M, K] or [K], fp32, bf16 or fp16; rows may be strided.
+        packed, scale: of the weight [N, K], as `enfold.nn.int8.pack` returns them.
+        bias: [N].
+        activation: "silu", "gelu", "gelu_tanh" or "relu".
+
+    Raises:
+        ArgumentError: unknown activation, or shapes that don't fit.
+    """
+    if x.dim() != 2:
+        return linear_int8(x.reshape(-1, x.shape[-1]), packed, scale, bias, activation).view(*x.shape[:-1], -1)
+    M, K = x.shape
+    N, (blocks, groups) = len(scale), packed.shape[:2]
+    if not (N <= 32 * blocks < N + 32) or not (K <= 4 * groups < K + 4):
+        raise ArgumentError(f"x {tuple(x.shape)} doesn't fit a weight packed for up to {32 * blocks} × {4 * groups}")
+    dtype = x.dtype
+    if dtype in _types and activation in plain.ACTIVATIONS and _native(x, packed, scale, bias):
+        row, step = x.stride()
+        if (
+            (step == 1 or K == 1)
+            and packed.is_contiguous()
+            and (bias is None or (bias.dtype is dtype and bias.numel() == N and bias.is_contiguous()))
+        ):
+            out = x.new_empty(M, N)
+            _kernels.linear_int8(
+                x.data_ptr(),
+                row,
+                packed.data_ptr(),
+                scale.data_ptr(),
+                0 if bias is None else bias.data_ptr(),
+                out.data_ptr(),
+                M,
+                N,
+                K,
+                plain.ACTIVATIONS[activation],
+                _types[dtype],
+                _threads(),
+            )
+            return out
+    return plain.activate(plain.linear_int8(x, packed, scale, bias), activation)
 
 
 def add(x: Tensor, y: Tensor) -> Tensor:

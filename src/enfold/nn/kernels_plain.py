@@ -28,6 +28,23 @@ def activate(x: Tensor, activation: str | None) -> Tensor:
     raise ArgumentError(f"unknown activation {activation!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}")
 
 
+def unpack_int8(packed: Tensor, scale: Tensor, inputs: int) -> tuple[Tensor, Tensor]:
+    """The whole numbers [N, K], in fp32, that a weight was rounded to, and what each is worth [N, 1]."""
+    rows = packed.transpose(1, 2).flatten(2).flatten(0, 1)  # [blocks · 32, groups · 4]
+    return rows[: len(scale), :inputs].float() - 128, scale[:, None]
+
+
+def linear_int8(x: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    steps, each = unpack_int8(packed, scale, x.shape[-1])
+    wide = x.float()
+    if not (torch.is_grad_enabled() and x.requires_grad):  # rounding has no gradient, so there is none
+        shares = F.pad(wide, (0, -x.shape[-1] % 64)).unflatten(-1, (-1, 64))
+        worth = shares.abs().amax(-1, keepdim=True) / 127
+        wide = ((shares / torch.where(worth == 0, 1.0, worth)).round() * worth).flatten(-2)[..., : x.shape[-1]]
+    out = F.linear(wide, steps * each)
+    return (out if bias is None else out + bias.float()).to(x.dtype)
+
+
 def attend_decode(
     q: Tensor,
     k: Tensor,

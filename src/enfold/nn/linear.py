@@ -19,6 +19,10 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         return kernels.linear(input, self.weight, self.bias)
 
+    def activated(self, input: Tensor, activation: str) -> Tensor:
+        """The product, and an activation of it in the same pass."""
+        return kernels.linear(input, self.weight, self.bias, activation)
+
 
 class Embedding(nn.Embedding):
     """A table of vectors, multiplied by `scale` as they are looked up.
@@ -56,7 +60,7 @@ class Group:
         self.widths = tuple(m.out_features for m in self.members() if isinstance(m, Linear))
 
     def __deepcopy__(self, memo: dict) -> "Group":
-        copied = object.__new__(Group)
+        copied = object.__new__(type(self))
         copied.__dict__.update(self.__getstate__(), owner=memo.get(id(self.owner), self.owner))
         return copied
 
@@ -111,6 +115,10 @@ class Group:
                     self.copied = False
         if not self.joined():
             return None
+        return self.product(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        """[N, in] by the weights that `join` laid out."""
         assert self.weight is not None
         return kernels.linear(x, self.weight, self.bias)
 
@@ -125,15 +133,14 @@ class Group:
 _joining = threading.Lock()
 
 
+def unhooked(module: nn.Module) -> bool:
+    """Whether calling a module runs its class's `forward` and nothing else."""
+    return not module._forward_hooks and not module._forward_pre_hooks and "forward" not in module.__dict__
+
+
 def untouched(module: nn.Module | None) -> TypeGuard[Linear]:
     """Whether a module computes what its weights say: no other class, hook, patched method or computed weight."""
-    return (
-        type(module) is Linear
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-        and "forward" not in module.__dict__
-        and module._parameters.get("weight") is not None
-    )
+    return type(module) is Linear and unhooked(module) and module._parameters.get("weight") is not None
 
 
 def _starts(module: nn.Module) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from enfold.base.errors import ArgumentError, LengthError
 from enfold.nn import kernels, kernels_plain, spec
 from enfold.nn.attention import Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
+from enfold.nn.int8 import intact
 from enfold.nn.linear import Embedding, Group, Linear, untouched
 from enfold.nn.relative import Relative
 from enfold.nn.rope import RopeTable, rotate
@@ -278,8 +279,8 @@ class MLP(nn.Module):
             else:
                 gate, up = self.groups[0].parts(x) if both is None else both.chunk(2, dim=-1)
                 x = self.act(gate) * up
-        elif self.fused and untouched(self.up):
-            x = kernels.linear(x, self.up.weight, self.up.bias, self.fused)
+        elif self.fused and (untouched(self.up) or intact(self.up)):
+            x = self.up.activated(x, self.fused)
         else:
             x = self.act(self.up(x))
         return self.down(F.dropout(x, self.dropout, self.training) if self.training else x)

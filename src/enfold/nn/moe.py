@@ -72,6 +72,7 @@ class MoE(nn.Module):
     """x [N, D] → [N, D]."""
 
     experts_class = Experts
+    exact = ("router", "shared_gate")  # never rounded: they are small, and a step more or less chooses another expert
 
     def __init__(self, given: spec.MoE, width: int):
         super().__init__()

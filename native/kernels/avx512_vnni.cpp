@@ -1,0 +1,2 @@
+#define ENFOLD_ISA avx512_vnni
+#include "isa.h"
