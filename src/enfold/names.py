@@ -1,5 +1,7 @@
 """Every name that `from enfold import …` knows, and the module that holds it."""
 
+from enfold import generation as _generation
+
 _TOKENIZERS = """
 AlbertTokenizer BartTokenizer BarthezTokenizer BertTokenizer BigBirdTokenizer BlenderbotSmallTokenizer
 BlenderbotTokenizer ByT5Tokenizer CLIPTokenizer CamembertTokenizer CanineTokenizer CodeGenTokenizer CodeLlamaTokenizer
@@ -20,9 +22,8 @@ WHERE = {
     "PreTrainedTokenizerFast": "enfold.tokenizers.pretrained",
     "BatchEncoding": "enfold.tokenizers.batch_encoding",
     "AddedToken": "enfold.tokenizers",
-    "GenerationConfig": "enfold.generation.config",
-    "TextStreamer": "enfold.generation.streaming",
-    "TextIteratorStreamer": "enfold.generation.streaming",
+    **_generation.WHERE,
+    **_generation.CACHES,
     "PreTrainedModel": "enfold.models.base",
     "PreTrainedConfig": "enfold.models.config",
     "PretrainedConfig": "enfold.models.config",
@@ -223,6 +224,7 @@ WHERE = {
 
 # Names of the reference libraries that are planned → the room they will live in.
 NOT_BUILT = {
+    **_generation.NOT_BUILT,
     "Trainer": "enfold.training",
     "TrainingArguments": "enfold.training",
     "Seq2SeqTrainer": "enfold.training",

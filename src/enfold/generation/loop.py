@@ -47,6 +47,7 @@ class Job:
         tokenizer: anything with `decode(ids)`, for `config.stop_strings`.
         watched: whether a caller's own code looks at the rows, which then stay where they are.
         trail: filled with the scores of each step.
+        drafter: guesses ahead (see `speculative.py`).
     """
 
     session: Session
@@ -57,6 +58,7 @@ class Job:
     tokenizer: Any = None
     watched: bool = False
     trail: Trail | None = None
+    drafter: Any = None
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()

@@ -53,7 +53,6 @@ class Prompt:
         text: [B, T], the same with all padding on the left.
         padding: [B], leading columns of `text` that are padding; None where none is.
         limit: how many tokens may follow.
-        known: tokens of each sequence that the session has seen already, which are not among `tokens`.
         source: [B, S], what an encoder read; None of a decoder.
     """
 
@@ -63,5 +62,9 @@ class Prompt:
     text: Tensor
     padding: Tensor | None
     limit: int
-    known: tuple[int, ...] = ()
     source: Tensor | None = None
+
+    @property
+    def pads(self) -> list[int]:
+        """Leading columns of each row of `text` that are padding."""
+        return [0] * len(self.text) if self.padding is None else self.padding.tolist()

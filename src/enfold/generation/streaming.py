@@ -1,7 +1,8 @@
 """Text as it is generated: never half a character, linear in its length."""
 
+import asyncio
 import queue
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -116,4 +117,38 @@ class TextIteratorStreamer(TextStreamer):
 
     def __iter__(self) -> Iterator[str]:
         while (piece := self.pieces.get(timeout=self.timeout)) is not None:
+            yield piece
+
+
+class AsyncTextIteratorStreamer(TextStreamer):
+    """The same for a coroutine: make it inside one, run `generate` in a thread, and read it by `async for`.
+
+    Args:
+        timeout: seconds to wait for a piece before `TimeoutError` is raised.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        skip_prompt: bool = False,
+        timeout: float | None = None,
+        *,
+        skip_special_tokens: bool = False,
+    ):
+        super().__init__(tokenizer, skip_prompt, skip_special_tokens=skip_special_tokens)
+        self.pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self.loop = asyncio.get_running_loop()
+        self.timeout = timeout
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self.loop.call_soon_threadsafe(self.pieces.put_nowait, text)
+        if stream_end:
+            self.loop.call_soon_threadsafe(self.pieces.put_nowait, None)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while True:
+            async with asyncio.timeout(self.timeout):
+                piece = await self.pieces.get()
+            if piece is None:
+                return
             yield piece

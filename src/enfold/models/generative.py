@@ -2,61 +2,30 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from enfold.base.errors import ArgumentError, LengthError, NotBuiltError
-from enfold.generation.beam import Beamed, beam_search
+from enfold.generation.beam import beam_search
 from enfold.generation.config import OBJECTS, GenerationConfig
-from enfold.generation.guidance import UnbatchedClassifierFreeGuidanceLogitsProcessor
-from enfold.generation.loop import Job, Trail, decode, pad_after_end
-from enfold.generation.processors import processors, right_aligned
-from enfold.generation.session import Prompt, Session
+from enfold.generation.contrastive import contrastive_search
+from enfold.generation.loop import Job, decode, pad_after_end
+from enfold.generation.processors import right_aligned
+from enfold.generation.session import Prompt
+from enfold.generation.speculative import speculate
 from enfold.generation.streaming import IncrementalDecoder
 from enfold.models.base import PreTrainedModel, check_ids
-from enfold.models.outputs import ModelOutput
-from enfold.models.sessions import StackSession, Traces, UncachedSession
+from enfold.models.generated import GenerateOutput, output_of, remember
+from enfold.models.jobs import check_objects, make_job
+from enfold.models.sessions import StackSession, UncachedSession, make_cache
 from enfold.models.stacks import States, as_cache, as_source
 from enfold.nn.cache import Cache
 from enfold.nn.modules import Source, Stack
 from enfold.nn.where import Packing
 
 MODEL_INPUTS = {"token_type_ids", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask"}
-
-
-@dataclass
-class GenerateOutput(ModelOutput):
-    """What `generate` returns with `return_dict_in_generate`; what was not asked for is absent.
-
-    Attributes:
-        sequences: [B·R, T + new] int64.
-        sequences_scores: [B·R], of beams: log-probability / length ** length_penalty.
-        scores, logits: for each step a [B·K, vocab] tensor, after and before processing.
-        beam_indices: [B·R, new] int32, the beam that each token continued; -1 behind an end.
-        attentions, hidden_states: for each step and layer, [B·K, heads, T, T] and [B·K, T, D], then with T = 1.
-        encoder_attentions, encoder_hidden_states, decoder_attentions, cross_attentions, decoder_hidden_states: the same
-            of an encoder–decoder.
-        past_key_values: the cache; hand it to the next call, whose prompt goes on where this one ended.
-        new_lengths: new tokens of each row.
-    """
-
-    sequences: Tensor | None = None
-    sequences_scores: Tensor | None = None
-    scores: tuple[Tensor, ...] | None = None
-    logits: tuple[Tensor, ...] | None = None
-    beam_indices: Tensor | None = None
-    encoder_attentions: tuple[Tensor, ...] | None = None
-    encoder_hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[tuple[Tensor, ...], ...] | None = None
-    hidden_states: tuple[tuple[Tensor, ...], ...] | None = None
-    decoder_attentions: tuple[tuple[Tensor, ...], ...] | None = None
-    cross_attentions: tuple[tuple[Tensor, ...], ...] | None = None
-    decoder_hidden_states: tuple[tuple[Tensor, ...], ...] | None = None
-    past_key_values: Any = None
-    new_lengths: tuple[int, ...] | None = None
 
 
 class Generative(PreTrainedModel):
@@ -156,10 +125,10 @@ class Generative(PreTrainedModel):
         copies = len(new) // len(prompt.columns)
         sequences = torch.cat([prompt.columns.repeat_interleave(copies, 0), new], dim=1)
         if written is not None:
-            self._remember(job, written)
+            remember(job, written)
         if not config.return_dict_in_generate:
             return sequences
-        return self._output(job, sequences, beamed, written, encoded)
+        return output_of(job, sequences, beamed, written, encoded)
 
     def stream(
         self,
@@ -220,14 +189,12 @@ class Generative(PreTrainedModel):
 
     def _decode(self, job: Job) -> Iterator[list[int | None]]:
         """Tokens step by step, in the way that the settings ask for."""
-        return decode(job)
+        if job.config.penalty_alpha:
+            return contrastive_search(job)
+        return decode(job) if job.drafter is None else speculate(job, job.drafter)
 
     def _job(
-        self,
-        given: dict[str, Any],
-        base: GenerationConfig | None,
-        tokenizer: Any,
-        options: dict[str, Any],
+        self, given: dict[str, Any], base: GenerationConfig | None, tokenizer: Any, options: dict[str, Any]
     ) -> tuple[Job, States | None]:
         """What is to be done, and what the encoder said if there is one."""
         base = self.generation_config if base is None else base
@@ -237,119 +204,24 @@ class Generative(PreTrainedModel):
             )
         for name in MODEL_INPUTS & options.keys():
             given[name] = options.pop(name)
-        objects = {name: options.pop(name) for name in OBJECTS & options.keys() if name != "generation_config"}
+        objects = {name: options.pop(name) for name in OBJECTS & options.keys()}
         config = base.override(options)
+        check_objects(config, objects)
         given["past_key_values"] = objects.get("past_key_values")
-        traced = config.return_dict_in_generate and (config.output_attentions or config.output_hidden_states)
-        if traced and not config.use_cache:
-            raise ArgumentError("output_attentions and output_hidden_states need use_cache=True")
         with torch.inference_mode():
             session, prompt = self.begin(given, config)
-        if traced:
-            packing = Packing.of(tuple(prompt.columns.shape), given.get("prompt_mask"))  # type: ignore[arg-type]
-            copies = config.num_beams if config.num_beams > 1 else config.num_return_sequences
-            session.traces = Traces(packing, config.output_hidden_states, config.output_attentions, copies)
-        criteria, custom = objects.get("stopping_criteria") or (), objects.get("logits_processor") or ()
-        steps = processors(
-            config,
-            prompt.text,
-            prompt.limit,
-            source=prompt.source,
-            padding=prompt.padding,
-            guidance=self._guidance(config, objects),
-            allowed=objects.get("prefix_allowed_tokens_fn"),
-            custom=custom,
-            vocabulary=self.config.vocab_size,
-        )
-        kept = config.return_dict_in_generate and (config.output_scores or config.output_logits or traced)
-        job = Job(
-            session,
-            prompt,
-            config,
-            steps,
-            criteria=criteria,
-            tokenizer=tokenizer,
-            watched=bool(criteria or custom or config.return_dict_in_generate or given["past_key_values"] is not None),
-            trail=Trail() if kept else None,
-        )
+            job = make_job(self, session, prompt, config, objects, tokenizer, given)
         return job, given.get("encoded")
 
-    def _guidance(
-        self, config: GenerationConfig, objects: dict[str, Any]
-    ) -> UnbatchedClassifierFreeGuidanceLogitsProcessor | None:
-        negative = objects.get("negative_prompt_ids")
-        mask = objects.get("negative_prompt_attention_mask")
-        if config.guidance_scale in (None, 1.0):
-            if negative is not None:
-                raise ArgumentError("negative_prompt_ids has no effect without a guidance_scale other than 1")
-            return None
-        if not isinstance(self, GenerativeDecoder):
-            raise ArgumentError(f"guidance_scale={config.guidance_scale} is for decoders; this model reads a source")
-
-        def begin(last: Tensor) -> tuple[Session, Tensor]:
-            ids = last[:, None] if negative is None else negative.to(last.device)
-            if len(last) % len(ids):
-                raise ArgumentError(f"negative_prompt_ids has {len(ids)} rows, and the batch has {len(last)}")
-            packing = Packing.of(tuple(ids.shape), mask)  # type: ignore[arg-type]
-            session = self.new_session(config)
-            logits = session.feed(packing.pack(ids), packing.lengths)
-            rows = [row for row in range(len(ids)) for _ in range(len(last) // len(ids))]
-            session.select(rows)
-            return session, logits[rows]
-
-        assert config.guidance_scale is not None
-        return UnbatchedClassifierFreeGuidanceLogitsProcessor(config.guidance_scale, begin)
-
     def new_session(
-        self, config: GenerationConfig, source: Source | None = None, cache: Cache | None = None
+        self, config: GenerationConfig, tokens: int, *, source: Source | None = None, cache: Cache | None = None
     ) -> StackSession | UncachedSession:
-        """A session with the memory that the settings ask for, or a caller's."""
+        """A session with the memory that the settings ask for, of so many tokens at most, or a caller's."""
         if not config.use_cache:
             return UncachedSession(self, self.decoding_stack, source)
+        if cache is None:
+            cache = make_cache(config, self.decoding_stack, tokens, self.device)
         return StackSession(self, self.decoding_stack, source, cache)
-
-    def _remember(self, job: Job, written: list[list[int]]) -> None:
-        """Note in a cache which tokens it holds, so that a later call can go on from what its prompt shares."""
-        cache = getattr(job.session, "cache", None)
-        if cache is None or len(cache.lengths) != len(written):
-            return
-        prompt, copies = job.prompt, job.config.num_return_sequences
-        begun = [row[pad:] for row, pad in zip(prompt.text.tolist(), _pads(prompt), strict=True)]
-        cache.tokens = [
-            (begun[row // copies] + new)[:length]
-            for row, (new, length) in enumerate(zip(written, cache.lengths, strict=True))
-        ]
-
-    def _output(
-        self,
-        job: Job,
-        sequences: Tensor,
-        beamed: Beamed | None,
-        written: list[list[int]] | None,
-        encoded: States | None,
-    ) -> GenerateOutput:
-        config, trail = job.config, job.trail
-        output = GenerateOutput(sequences=sequences, past_key_values=getattr(job.session, "cache", None))
-        if trail is not None:
-            output.scores = tuple(trail.scores) if config.output_scores else None
-            output.logits = tuple(trail.logits) if config.output_logits else None
-        if beamed is not None:
-            output.beam_indices = beamed.parents
-            output.sequences_scores = beamed.scores if config.output_scores else None
-            output.new_lengths = tuple(beamed.lengths)
-        elif written is not None:
-            output.new_lengths = tuple(map(len, written))
-        traces = getattr(job.session, "traces", None)
-        if traces is None or trail is None:
-            return output
-        traces.orders = trail.orders[1:]
-        if encoded is None:
-            output.attentions, output.hidden_states = traces.weights(), traces.hidden_states()
-            return output
-        output.decoder_attentions, output.decoder_hidden_states = traces.weights(), traces.hidden_states()
-        output.cross_attentions = traces.cross_weights(encoded.packing)
-        output.encoder_attentions, output.encoder_hidden_states = encoded.attentions, encoded.hidden_states
-        return output
 
     def prompt(self, ids: Tensor, mask: Tensor | None, config: GenerationConfig, positions: int | None) -> Prompt:
         """Pack prompts [B, T]."""
@@ -368,10 +240,6 @@ class Generative(PreTrainedModel):
             )
         text, padding = right_aligned(ids, packing.lengths, mask)
         return Prompt(packing.pack(ids), packing.lengths, ids, text, padding, new)
-
-
-def _pads(prompt: Prompt) -> list[int]:
-    return [0] * len(prompt.columns) if prompt.padding is None else prompt.padding.tolist()
 
 
 def mask_of(ids: Tensor, mask: Tensor | None, config: GenerationConfig) -> Tensor | None:
@@ -410,7 +278,7 @@ class GenerativeDecoder(Generative):
         cache = as_cache(inputs.get("past_key_values"))
         if cache is not None and cache.lengths:
             cache = self._resume(cache, prompt, config)
-        return self.new_session(config, cache=cache), prompt
+        return self.new_session(config, max(prompt.counts) + prompt.limit, cache=cache), prompt
 
     def _resume(self, cache: Cache, prompt: Prompt, config: GenerationConfig) -> Cache:
         """Leave out of the prompt what a cache holds; make the cache forget what the prompt doesn't say.
@@ -426,7 +294,7 @@ class GenerativeDecoder(Generative):
             raise ArgumentError("past_key_values and use_cache=False exclude each other")
         if config.num_beams > 1 or config.num_return_sequences > 1:
             cache = copy.deepcopy(cache)  # the caller's keeps its rows
-        rows = [row[pad:] for row, pad in zip(prompt.text.tolist(), _pads(prompt), strict=True)]
+        rows = [row[pad:] for row, pad in zip(prompt.text.tolist(), prompt.pads, strict=True)]
         known = []
         for row, tokens in enumerate(rows):
             held = cache.lengths[row]
@@ -472,9 +340,10 @@ class GenerativeSeq2Seq(Generative):
         elif ids is None:
             raise ArgumentError("generate got no input_ids: an encoder–decoder needs a source")
         else:
+            inputs["source_mask"] = mask_of(ids, mask, config)
             encoded = self.encode(  # type: ignore[operator]
                 ids.to(self.device),
-                mask_of(ids, mask, config),
+                inputs["source_mask"],
                 output_hidden_states=config.output_hidden_states,
                 output_attentions=config.output_attentions,
             )
@@ -490,4 +359,4 @@ class GenerativeSeq2Seq(Generative):
         mask = inputs["prompt_mask"] = inputs.get("decoder_attention_mask")
         prompt = self.prompt(decoder_ids, mask, config, None)
         prompt.source = ids
-        return self.new_session(config, source), prompt
+        return self.new_session(config, max(prompt.counts) + prompt.limit, source=source), prompt

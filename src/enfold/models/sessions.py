@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enfold.nn.cache import Cache
+from enfold.base.errors import ArgumentError
+from enfold.generation.checks import CACHES
+from enfold.generation.config import GenerationConfig
+from enfold.nn.cache import Cache, FixedCache
+from enfold.nn.caches import OffloadedCache, QuantizedCache, RingCache
 from enfold.nn.modules import Context, Source, Stack, Trace
 from enfold.nn.where import Packing, Where
 
@@ -105,6 +109,29 @@ def _repeated(packing: Packing, copies: int) -> Packing:
     rows, columns = packing.shape
     mask = packing.unpack(torch.ones(sum(packing.lengths))).repeat_interleave(copies, 0)
     return Packing.of((rows * copies, columns), mask)
+
+
+def make_cache(config: GenerationConfig, stack: Stack, tokens: int, device: torch.device) -> Cache:
+    """The cache that the settings ask for.
+
+    Args:
+        tokens: prompt and answer at most, for a fixed one.
+    """
+    kind, options = CACHES[config.cache_implementation or "dynamic"], dict(config.cache_config or {})
+    if kind == "quantized":
+        options.pop("backend", None)  # which library the reference quantises with
+        if unknown := options.keys() - {"nbits"}:
+            raise ArgumentError(f"cache_config has {sorted(unknown)}; a quantized cache takes nbits")
+        return QuantizedCache(**options)
+    if options:
+        raise ArgumentError(f"cache_config={options!r} is for cache_implementation='quantized'")
+    if kind == "fixed":
+        return FixedCache(config.max_cache_len or tokens)
+    if kind == "ring":
+        ops = [stack.spec.layers[index].attn.op for index in stack.spec.depths]
+        # A relative bias is looked up by the order of places, which a ring doesn't keep.
+        return RingCache([None if getattr(op, "biased", False) else getattr(op, "window", None) for op in ops])
+    return OffloadedCache(device) if kind == "offloaded" else Cache()
 
 
 class StackSession:

@@ -56,23 +56,45 @@ class Cache:
         self.tokens: list[list[int]] | None = None
         self.lengths: tuple[int, ...] = ()
         self.columns = 0
-        self._own: dict[int, tuple[Tensor, Tensor]] = {}
+        self._own: dict[int, tuple[Tensor, ...]] = {}
         self._cross: dict[int, Stored] = {}
 
     def capacity(self, needed: int, present: int) -> int:
         """Places to allocate when `needed` must fit and `present` are there: half as many again, in steps of 64."""
         return -(-max(needed, present + present // 2) // 64) * 64
 
-    def storage(self, depth: int, where: Where, kv_heads: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The depth's storage with room for the new tokens of `where`."""
-        rows = len(where.lengths)
-        needed = max(where.after)
+    def places(self, depth: int, tokens: int) -> int:
+        """Places that so many tokens of a sequence need at a depth."""
+        return tokens
+
+    def direct(self, depth: int, where: Where) -> bool:
+        """Whether new tokens may be written straight into the storage, and be attended to there."""
+        return True
+
+    def slots(self, depth: int, where: Where) -> Tensor:
+        """[N] int64: each new token's place in its row of the storage."""
+        return where.slots
+
+    def held(self, depth: int, stores: Sequence[Tensor], where: Where) -> Stored:
+        """What new tokens see once they are written into the storage."""
+        return Stored(stores[0], stores[1], lengths=where.after)
+
+    def storage(self, depth: int, where: Where, kv_heads: int, head_dim: int, like: Tensor) -> tuple[Tensor, ...]:
+        """The depth's storage with room for the new tokens of `where`: keys, values."""
+        return self.stores(depth, where, kv_heads, ((head_dim, like.dtype),) * 2, like)
+
+    def stores(
+        self, depth: int, where: Where, kv_heads: int, kinds: Sequence[tuple[int, torch.dtype]], like: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Tensors [B, kv_heads, capacity, width] of a depth, one for each (width, dtype), grown as needed."""
+        needed = self.places(depth, max(where.after))
         held = self._own.get(depth)
         present = 0 if held is None else held[0].shape[2]
         if held is not None and present >= needed:
             return held
-        shape = (rows, kv_heads, self.capacity(needed, present), head_dim)
-        fresh = (_empty(shape, like), _empty(shape, like))
+        capacity = self.places(depth, self.capacity(needed, present))
+        shape = (len(where.lengths), kv_heads, capacity)
+        fresh = tuple(_empty((*shape, width), like, dtype) for width, dtype in kinds)
         if held is not None:
             longest = max(self.lengths)
             for new, old in zip(fresh, held, strict=True):
@@ -83,18 +105,20 @@ class Cache:
     def write(self, depth: int, where: Where, keys: Tensor, values: Tensor) -> Stored:
         """Append packed keys and values [N, kv_heads, head_dim] and return all that the depth now holds."""
         stores = self.storage(depth, where, *keys.shape[1:], like=keys)
-        past = self.lengths or (0,) * len(where.lengths)
         for store, new in zip(stores, (keys, values), strict=True):
-            if where.decoding and len(where.runs) > 1:
-                store[torch.arange(len(past)), :, list(past)] = new
-                continue
-            for first, end in where.runs:
-                length, start = where.lengths[first], past[first]
-                part = new[where.offsets[first] : where.offsets[end]]
-                store[first:end, :, start : start + length] = part.view(end - first, length, *new.shape[1:]).transpose(
-                    1, 2
-                )
-        return Stored(*stores, lengths=where.after)
+            self.put(store, new, where)
+        return self.held(depth, stores, where)
+
+    def put(self, store: Tensor, new: Tensor, where: Where) -> None:
+        """Write packed [N, kv_heads, width] behind what each row holds."""
+        past = self.lengths or (0,) * len(where.lengths)
+        if where.decoding and len(where.runs) > 1:
+            store[torch.arange(len(past)), :, list(past)] = new
+            return
+        for first, end in where.runs:
+            length, start = where.lengths[first], past[first]
+            part = new[where.offsets[first] : where.offsets[end]].view(end - first, length, *new.shape[1:])
+            store[first:end, :, start : start + length] = part.transpose(1, 2)
 
     def advance(self, where: Where, columns: int) -> None:
         """Count the new tokens in, once every depth has written them."""
@@ -120,8 +144,8 @@ class Cache:
         """Keep (or repeat, or reorder) these rows: what beams and finished sequences need."""
         rows = list(rows)
         longest = max((self.lengths[r] for r in rows), default=0)
-        for depth, (keys, values) in self._own.items():
-            self._own[depth] = (_take(keys, rows, longest), _take(values, rows, longest))
+        for depth, stores in self._own.items():
+            self._own[depth] = tuple(_take(store, rows, longest) for store in stores)
         for depth, held in self._cross.items():
             self._cross[depth] = Stored(held.keys[rows], held.values[rows], tuple(held.lengths[r] for r in rows))
         self.lengths = tuple(self.lengths[r] for r in rows)
@@ -144,7 +168,15 @@ class Cache:
 
     def crop_rows(self, lengths: Sequence[int]) -> None:
         """Forget what each row holds behind its first `lengths[b]` tokens."""
+        self.check_crop(lengths)
         self.lengths = tuple(min(pair) for pair in zip(self.lengths, lengths, strict=True))
+
+    def check_crop(self, lengths: Sequence[int]) -> None:
+        """Whether the cache can go back so far.
+
+        Raises:
+            ArgumentError: it can't.
+        """
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """`select` under the name that the reference library gives it."""
@@ -153,10 +185,10 @@ class Cache:
     def crop(self, max_length: int) -> None:
         """Forget all tokens from `max_length` on (a negative number: that many from the end)."""
         if max_length < 0:
-            self.lengths = tuple(max(0, length + max_length) for length in self.lengths)
+            self.crop_rows([max(0, length + max_length) for length in self.lengths])
             self.columns = max(0, self.columns + max_length)
         else:
-            self.lengths = tuple(min(length, max_length) for length in self.lengths)
+            self.crop_rows([max_length] * len(self.lengths))
             self.columns = min(self.columns, max_length)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -185,10 +217,10 @@ class FixedCache(Cache):
         return self.max_length
 
 
-def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+def _empty(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Storage that may be written to after inference mode, too: a cache goes on where generation ended."""
     with torch.inference_mode(False):
-        return torch.empty(shape, dtype=like.dtype, device=like.device)
+        return torch.empty(shape, dtype=dtype or like.dtype, device=like.device)
 
 
 def _take(store: Tensor, rows: list[int], longest: int) -> Tensor:

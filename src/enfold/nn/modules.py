@@ -155,12 +155,13 @@ class Attention(nn.Module):
         return () if self.spec.together else (Group(self, ("q", "k", "v")),)
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
-        if context.cache is not None and not torch.is_grad_enabled():
+        cache = context.cache
+        if cache is not None and not torch.is_grad_enabled() and cache.direct(depth, context.where):
             whole = self.qkv(x) if self.spec.together else self.groups[0].whole(x)  # [N, (H + 2·Hkv)·d]
             if whole is not None:
                 if self.q_norm is not None:
                     whole = torch.cat([*self.normed(*whole.split(self.widths, dim=-1))], dim=-1)
-                q, keys = self.remember(whole, context.cache, context, depth)
+                q, keys = self.remember(whole, cache, context, depth)
                 return self.answer(q, keys, context, context.trace.attentions)
         parts = self.qkv(x).split(self.widths, dim=-1) if self.spec.together else self.groups[0].parts(x)
         q, k, v = map(self.by_head, self.normed(*parts))  # [N, H, d], [N, Hkv, d] twice
@@ -168,9 +169,9 @@ class Attention(nn.Module):
             cos, sin = context.rope(self.spec.rope, x)
             q, k = (rotate(x, cos, sin, self.spec.rope.pairs) for x in (q, k))
         keys = Packed(k, v, context.where.lengths, context.where.offsets)
-        if context.cache is not None:
-            fresh = not context.cache.lengths  # the first call attends to what it brings, and keeps its gradient
-            stored = context.cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
+        if cache is not None:
+            fresh = not cache.lengths  # the first call attends to what it brings, and keeps its gradient
+            stored = cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
             keys = keys if fresh else stored
         return self.answer(q, keys, context, context.trace.attentions)
 
@@ -198,12 +199,12 @@ class Attention(nn.Module):
             cos,
             sin,
             *stores,
-            where.slots,
+            cache.slots(depth, where),
             positions=None if rope is None else where.positions,
             sequences=where.sequences,
             pairs="halves" if rope is None else rope.pairs,
         )
-        return q, Stored(*stores, lengths=where.after)
+        return q, cache.held(depth, stores, where)
 
     def answer(
         self,
