@@ -55,11 +55,8 @@ Bpe::Bpe(json::Value spec)
 }
 
 void Bpe::read_merges(json::Value merges) {
-  const std::size_t slots = std::bit_ceil(std::max<std::size_t>(merges.size() * 3 / 2, 8));
-  merges_.assign(slots, Merge{0, kNever, 0});
+  merges_ = MergeTable(merges.size(), vocab.id_limit());
   first_ranks_.assign(vocab.id_limit(), kNever);
-  mask_ = slots - 1;
-  shift_ = 64 - std::countr_zero(slots);
   const std::size_t strip = prefix_ ? prefix_->size() : 0;
   // Merges are resolved in blocks: left, right and joined tokens of each.
   constexpr std::size_t kBlock = 256;
@@ -76,17 +73,14 @@ void Bpe::read_merges(json::Value merges) {
       at += size;
     }
     vocab.find_all(tokens.data(), tokens.size(), ids.data());
-    for (std::size_t k = 0; k < tokens.size(); k += 3) prefetch(ids[k], ids[k + 1]);
+    for (std::size_t k = 0; k < tokens.size(); k += 3) merges_.prefetch(ids[k], ids[k + 1]);
     for (std::size_t k = 0; k < tokens.size(); k += 3, ++resolved) {
       for (std::size_t part = 0; part < 3; ++part) {
         if (ids[k + part] != kNoId) continue;
         throw Error("merge " + std::to_string(resolved) + " uses '" + std::string(tokens[k + part]) +
                     "', which is not in the vocabulary");
       }
-      const std::uint64_t pair = pair_of(ids[k], ids[k + 1]);
-      std::size_t i = place(pair);
-      while (merges_[i].rank != kNever && merges_[i].pair != pair) i = (i + 1) & mask_;
-      merges_[i] = {pair, resolved, ids[k + 2]};
+      merges_.set(ids[k], ids[k + 1], resolved, ids[k + 2]);
       std::uint32_t& first = first_ranks_[static_cast<std::size_t>(ids[k + 2])];
       first = std::min(first, resolved);
     }
@@ -170,12 +164,11 @@ const std::array<Id, 256>* Bpe::byte_ids() const {
   const auto is_byte = [&](Id id) { return std::find(bytes_->begin(), bytes_->end(), id) != bytes_->end(); };
   if (is_byte(kNoId)) return nullptr;
   const auto [lowest, highest] = std::minmax_element(bytes_->begin(), bytes_->end());
-  for (const Merge& merge : merges_) {
-    if (merge.rank == kNever) continue;
-    for (const Id id : {static_cast<Id>(merge.pair >> 32), static_cast<Id>(merge.pair & 0xFFFFFFFFu), merge.id}) {
-      if (id >= *lowest && id <= *highest && is_byte(id)) return nullptr;
-    }
-  }
+  bool merged = false;
+  merges_.each([&](Id a, Id b, std::uint32_t, Id made) {
+    for (const Id id : {a, b, made}) merged |= id >= *lowest && id <= *highest && is_byte(id);
+  });
+  if (merged) return nullptr;
   return &*bytes_;
 }
 
@@ -187,12 +180,9 @@ void Bpe::merge(std::vector<Symbol>& symbols) const {
 
 void Bpe::merge_short(std::vector<Symbol>& symbols) const {
   std::uint32_t ranks[kShort];  // rank of the pair that starts at each symbol
-  Id made[kShort];
   std::size_t n = symbols.size();
   const auto look = [&](std::size_t i) {
-    const Merge* found = i + 1 < n ? find(symbols[i].id, symbols[i + 1].id) : nullptr;
-    ranks[i] = found ? found->rank : kNever;
-    made[i] = found ? found->id : kNoId;
+    ranks[i] = i + 1 < n ? merges_.rank(symbols[i].id, symbols[i + 1].id) : kNever;
   };
   for (std::size_t i = 0; i < n; ++i) look(i);
   for (;;) {
@@ -201,13 +191,12 @@ void Bpe::merge_short(std::vector<Symbol>& symbols) const {
       if (ranks[i] < ranks[best]) best = i;
     }
     if (n < 2 || ranks[best] == kNever) break;
-    symbols[best].id = made[best];
+    symbols[best].id = merges_.made(ranks[best]);
     symbols[best].size += symbols[best + 1].size;
     --n;
     for (std::size_t i = best + 1; i < n; ++i) {
       symbols[i] = symbols[i + 1];
       ranks[i] = ranks[i + 1];
-      made[i] = made[i + 1];
     }
     look(best);
     if (best) look(best - 1);
@@ -230,16 +219,17 @@ void Bpe::merge_long(std::vector<Symbol>& symbols) const {
   for (std::int32_t i = 0; i < n; ++i) {
     links[static_cast<std::size_t>(i)] = {i - 1, i + 1 < n ? i + 1 : -1};
     if (i + 1 >= n) break;
-    if (const Merge* found =
-            find(symbols[static_cast<std::size_t>(i)].id, symbols[static_cast<std::size_t>(i) + 1].id)) {
-      heap.push_back({found->rank, static_cast<std::uint32_t>(i), found->id});
+    const auto at = static_cast<std::size_t>(i);
+    if (const auto rank = merges_.rank(symbols[at].id, symbols[at + 1].id); rank != kNever) {
+      heap.push_back({rank, static_cast<std::uint32_t>(i), merges_.made(rank)});
     }
   }
   std::make_heap(heap.begin(), heap.end());
   const auto push = [&](std::int32_t at) {
     const auto i = static_cast<std::size_t>(at);
-    if (const Merge* found = find(symbols[i].id, symbols[static_cast<std::size_t>(links[i].next)].id)) {
-      heap.push_back({found->rank, static_cast<std::uint32_t>(at), found->id});
+    const Id next = symbols[static_cast<std::size_t>(links[i].next)].id;
+    if (const auto rank = merges_.rank(symbols[i].id, next); rank != kNever) {
+      heap.push_back({rank, static_cast<std::uint32_t>(at), merges_.made(rank)});
       std::push_heap(heap.begin(), heap.end());
     }
   };
@@ -263,8 +253,8 @@ void Bpe::merge_long(std::vector<Symbol>& symbols) const {
     const std::size_t i = top.at;
     if (symbols[i].size == 0 || links[i].next < 0) continue;
     const auto right = static_cast<std::size_t>(links[i].next);
-    const Merge* current = find(symbols[i].id, symbols[right].id);
-    if (!current || current->id != top.id) continue;
+    const std::uint32_t current = merges_.rank(symbols[i].id, symbols[right].id);
+    if (current == kNever || merges_.made(current) != top.id) continue;
     symbols[i].id = top.id;
     symbols[i].size += symbols[right].size;
     symbols[right].size = 0;
@@ -306,15 +296,12 @@ std::string Bpe::dump() const {
                     ",\"fuse_unk\":" + flag(fuse_unk_) + ",\"byte_fallback\":" + flag(byte_fallback_) +
                     ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" + dump_vocabulary(vocab) +
                     ",\"merges\":[";
-  std::vector<const Merge*> ordered;
-  for (const Merge& merge : merges_) {
-    if (merge.rank != kNever) ordered.push_back(&merge);
-  }
-  std::sort(ordered.begin(), ordered.end(), [](const Merge* x, const Merge* y) { return x->rank < y->rank; });
-  for (const Merge* merge : ordered) {
+  std::vector<std::pair<Id, Id>> ordered(merges_.size(), {kNoId, kNoId});
+  merges_.each([&](Id a, Id b, std::uint32_t rank, Id) { ordered[rank] = {a, b}; });
+  for (const auto& [a, b] : ordered) {
+    if (a == kNoId) continue;
     if (out.back() != '[') out += ',';
-    out.append(1, '[').append(json::quoted(vocab[static_cast<Id>(merge->pair >> 32)])).append(1, ',');
-    out.append(json::quoted(vocab[static_cast<Id>(merge->pair & 0xFFFFFFFFu)])).append(1, ']');
+    out.append(1, '[').append(json::quoted(vocab[a])).append(1, ',').append(json::quoted(vocab[b])).append(1, ']');
   }
   return out += "]}";
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "byte_level.hpp"
+#include "derivations.hpp"
 
 namespace enfold::tok {
 
@@ -18,15 +20,20 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
   }
   made->characters_.assign(65536, kNoId);
   made->first_use_.assign(65536, Bpe::kNever);
-  if (model.ignores_merges()) {
-    const std::size_t slots = std::bit_ceil(model.vocab.size() * 2);
+  if (model.ignores_merges() || !model.vocab.has_shared_ids()) {
+    const std::size_t slots = std::bit_ceil(model.vocab.size() * 3 / 2);
     made->whole_.assign(slots, Entry{0, 0, kNoId});
     made->whole_mask_ = slots - 1;
-    made->longest_.assign(65536, 0);
+    std::size_t many = 0;
+    model.vocab.each([&](std::string_view token, Id) { many += token.size() > kInline; });
+    made->long_whole_.assign(std::bit_ceil(many * 2 + 1), Long{});
+    made->long_mask_ = made->long_whole_.size() - 1;
   }
+  std::optional<Derivations> derivations;
+  if (!model.ignores_merges()) derivations.emplace(model);
   std::string bytes;
   model.vocab.each([&](std::string_view token, Id id) {
-    if (byte_level::bytes_of(token, bytes)) made->read_token(bytes, id);
+    if (byte_level::bytes_of(token, bytes)) made->read_token(bytes, id, !derivations || derivations->makes(id));
   });
   for (std::size_t k = 0; k < made->waiting_.size(); ++k) {
     const Entry& waiting = made->waiting_[(made->waiting_at_ + k) % made->waiting_.size()];
@@ -41,13 +48,14 @@ bool ByteWords::spells(std::string_view text) const {
          std::none_of(text.begin(), text.end(), [&](char c) { return missing_[static_cast<unsigned char>(c)]; });
 }
 
-void ByteWords::read_token(std::string_view bytes, Id id) {
+void ByteWords::read_token(std::string_view bytes, Id id, bool is_whole) {
   if (bytes.empty()) return;
-  if (!whole_.empty()) {
-    auto& longest = longest_[start_of(bytes.data(), bytes.size())];
-    longest = static_cast<std::uint8_t>(std::min<std::size_t>(std::max<std::size_t>(longest, bytes.size()), 255));
-  }
-  if (!whole_.empty() && bytes.size() <= kInline) {
+  if (is_whole && !whole_.empty() && bytes.size() > kInline) {
+    const std::uint64_t hash = hash_bytes(bytes.data(), bytes.size());
+    std::size_t i = hash & long_mask_;
+    while (long_whole_[i].id != kNoId) i = (i + 1) & long_mask_;
+    long_whole_[i] = {hash, id};
+  } else if (is_whole && !whole_.empty()) {
     std::uint64_t key[2];
     detail::load_key(bytes.data(), bytes.size(), bytes.data() + bytes.size(), 0, key);
     const Entry made{key[0], static_cast<std::uint32_t>(key[1] | bytes.size() << 24), id};
@@ -60,9 +68,7 @@ void ByteWords::read_token(std::string_view bytes, Id id) {
   if (bytes.size() < 2) return;
   if (bytes.size() == 2) {
     const auto a = static_cast<unsigned char>(bytes[0]), b = static_cast<unsigned char>(bytes[1]);
-    if (const auto* merge = model_.find(bytes_[a], bytes_[b])) {
-      starts_[static_cast<std::size_t>(a) << 8 | b] = {merge->rank, merge->id};
-    }
+    starts_[static_cast<std::size_t>(a) << 8 | b] = model_.merges().rank(bytes_[a], bytes_[b]);
   }
   if (std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return;
   const std::uint32_t rank = model_.first_rank(id);
@@ -100,22 +106,15 @@ void ByteWords::read_characters() {
     const std::size_t n = unicode::encode(static_cast<char32_t>(c), text);
     Id ids[3];
     for (std::size_t i = 0; i < n; ++i) ids[i] = bytes_[static_cast<unsigned char>(text[i])];
-    const auto start = [&](std::size_t i) {
-      return starts_[static_cast<std::size_t>(static_cast<unsigned char>(text[i])) << 8 |
-                     static_cast<unsigned char>(text[i + 1])];
-    };
-    Start last = start(0);
-    std::uint32_t latest = last.rank;
+    const MergeTable& merges = model_.merges();
+    const auto made = [&](std::uint32_t rank) { return rank == Bpe::kNever ? kNoId : merges.made(rank); };
+    std::uint32_t rank = starts_[coarse(text[0], text[1])], latest = rank;
     if (n == 3) {
-      const Start other = start(1);
-      const bool left = last.rank <= other.rank;
-      if (!left) last = other;
-      const Bpe::Merge* merge = nullptr;
-      if (last.id != kNoId) merge = left ? model_.find(last.id, ids[2]) : model_.find(ids[0], last.id);
-      latest = merge ? std::max(last.rank, merge->rank) : Bpe::kNever;
-      last.id = merge ? merge->id : kNoId;
+      const std::uint32_t other = starts_[coarse(text[1], text[2])];
+      rank = rank <= other ? merges.rank(made(rank), ids[2]) : merges.rank(ids[0], made(other));
+      latest = std::max(std::min(latest, other), rank);
     }
-    if (last.id != characters_[c] || latest >= first_use_[c]) characters_[c] = kNoId;
+    if (made(rank) != characters_[c] || latest >= first_use_[c]) characters_[c] = kNoId;
   }
   first_use_ = {};
 }
@@ -137,22 +136,31 @@ ByteWords::Entry* ByteWords::entry(std::uint64_t low, std::uint32_t high) {
 }
 
 Id ByteWords::whole(const char* p, std::size_t n, std::string& spelled) const {
-  if (const std::size_t longest = longest_[start_of(p, n)]; n > longest && longest < 255) return kNoId;
   if (n <= kInline) {
     std::uint64_t key[2];
     detail::load_key(p, n, p + n, 0, key);
     return const_cast<ByteWords*>(this)->entry(key[0], static_cast<std::uint32_t>(key[1] | n << 24))->id;
   }
-  spelled.clear();
-  for (std::size_t i = 0; i < n; ++i) {
-    unicode::append(spelled, byte_level::kTable.character[static_cast<unsigned char>(p[i])]);
+  const std::uint64_t hash = hash_bytes(p, n);
+  for (std::size_t i = hash & long_mask_; long_whole_[i].id != kNoId; i = (i + 1) & long_mask_) {
+    if (long_whole_[i].hash != hash) continue;
+    spelled.clear();
+    for (std::size_t k = 0; k < n; ++k) {
+      unicode::append(spelled, byte_level::kTable.character[static_cast<unsigned char>(p[k])]);
+    }
+    if (const Id id = model_.vocab.find(spelled); id != kNoId) return id;
   }
-  return model_.vocab.find(spelled);
+  return kNoId;
 }
 
-// The symbols that a word's merges start from.
-void ByteWords::start(const Query& query, std::vector<Bpe::Symbol>& symbols) const {
-  symbols.clear();
+void ByteWords::prefetch_whole(const char* p, std::size_t n) const {
+  if (n <= kInline) prefetch(&whole_[place_of(p, n)]);
+  else prefetch(&long_whole_[hash_bytes(p, n) & long_mask_]);
+}
+
+// Calls add(id, bytes) for each symbol that a word's merges start from.
+template <typename Add>
+void ByteWords::start(const Query& query, Add&& add) const {
   const char* const end = query.p + query.n;
   bool clean = true;  // no token reaches over the boundary before this character with a part of it
   for (const char* q = query.p; q < end;) {
@@ -165,42 +173,41 @@ void ByteWords::start(const Query& query, std::vector<Bpe::Symbol>& symbols) con
     }
     const Id id = size == 2 || size == 3 ? characters_[unicode::decode(q)] : kNoId;
     if (id != kNoId && clean && clean_behind) {
-      symbols.push_back({id, static_cast<std::uint32_t>(size)});
+      add(id, size);
     } else {
-      for (std::size_t i = 0; i < size; ++i) symbols.push_back({bytes_[static_cast<unsigned char>(q[i])], 1});
+      for (std::size_t i = 0; i < size; ++i) add(bytes_[static_cast<unsigned char>(q[i])], std::size_t{1});
     }
     clean = clean_behind;
     q += size;
   }
 }
 
-void ByteWords::tokens_of(Query& query, const Bpe::Symbol* symbols, std::size_t n, std::vector<Found>& found) const {
+// `each(f)` calls f(id, bytes) for each token of the word.
+template <typename Each>
+void ByteWords::answer(Query& query, Each&& each, std::vector<Found>& found) {
   query.begin = static_cast<std::uint32_t>(found.size());
   // A token that begins or ends within a character takes the whole of it.
   std::uint32_t begun = 0;  // characters that have begun before this byte
   const char* p = query.p;
-  for (std::size_t s = 0; s < n; ++s) {
+  each([&](Id id, std::uint32_t bytes) {
     const std::uint32_t first = begun - unicode::is_continuation(*p);
-    for (const char* const stop = p + symbols[s].size; p < stop; ++p) begun += !unicode::is_continuation(*p);
-    found.push_back({symbols[s].id, first, begun});
-  }
+    for (const char* const stop = p + bytes; p < stop; ++p) begun += !unicode::is_continuation(*p);
+    found.push_back({id, first, begun});
+  });
   query.end = static_cast<std::uint32_t>(found.size());
   query.characters = begun;
 }
 
 void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, Lanes& memory,
                      std::string& spelled) const {
-  using Lane = Lanes::Lane;
   const bool look_whole = !whole_.empty();
   if (look_whole && n > 1) {
     for (const Query* query = queries; query < queries + n; ++query) {
-      if (!query->variant && query->n <= kInline) prefetch(&whole_[place_of(query->p, query->n)]);
+      if (!query->variant) prefetch_whole(query->p, query->n);
     }
   }
-  if (memory.lanes.size() < n) memory.lanes.resize(n);
-  auto& symbols = memory.symbols;
-  Lane* const lanes = memory.lanes.data();
-  std::size_t running = 0;
+  memory.merges.clear();
+  memory.queries.clear();
   for (Query* query = queries; query < queries + n; ++query) {
     if (look_whole && !query->variant) {
       if (const Id id = whole(query->p, query->n, spelled); id != kNoId) {
@@ -211,75 +218,30 @@ void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, L
         continue;
       }
     }
-    start(*query, symbols);
-    if (symbols.size() > Lanes::kMost || model_.vocab.has_shared_ids()) {
+    if (query->n > MergeLanes::kMost || model_.vocab.has_shared_ids()) {
+      auto& symbols = memory.symbols;
+      symbols.clear();
+      start(*query, [&](Id id, std::size_t size) { symbols.push_back({id, static_cast<std::uint32_t>(size)}); });
       model_.merge(symbols);
-      tokens_of(*query, symbols.data(), symbols.size(), found);
+      answer(*query, [&](auto&& take) { for (const auto& symbol : symbols) take(symbol.id, symbol.size); }, found);
       continue;
     }
-    Lane& lane = lanes[running++];
-    lane.query = query;
-    lane.n = static_cast<std::uint32_t>(symbols.size());
-    std::copy(symbols.begin(), symbols.end(), lane.symbols);
-    for (std::size_t i = 0; i + 1 < lane.n; ++i) {
-      if (lane.symbols[i].size > 1 || lane.symbols[i + 1].size > 1) {
-        model_.prefetch(lane.symbols[i].id, lane.symbols[i + 1].id);
-      }
-    }
+    auto& lane = memory.merges.open();
+    memory.queries.push_back(query);
+    start(*query, [&](Id id, std::size_t size) {
+      lane.add(id, size);
+      const std::size_t i = lane.n - 1;
+      if (i && lane.begin[i + 1] - lane.begin[i - 1] > 2) model_.merges().prefetch(lane.ids[i - 1], id);
+    });
   }
-  const auto look = [&](Lane& lane, std::size_t i) {
-    const Bpe::Merge* merge = i + 1 < lane.n ? model_.find(lane.symbols[i].id, lane.symbols[i + 1].id) : nullptr;
-    lane.ranks[i] = merge ? merge->rank : Bpe::kNever;
-    lane.made[i] = merge ? merge->id : kNoId;
-  };
-  // Applies the merge of lowest rank, if there is one, and asks for the memory that the next will need.
-  const auto step = [&](Lane& lane) {
-    std::size_t best = 0;
-    for (std::size_t i = 1; i + 1 < lane.n; ++i) {
-      if (lane.ranks[i] < lane.ranks[best]) best = i;
-    }
-    if (lane.n < 2 || lane.ranks[best] == Bpe::kNever) return false;
-    lane.symbols[best].id = lane.made[best];
-    lane.symbols[best].size += lane.symbols[best + 1].size;
-    --lane.n;
-    for (std::size_t i = best + 1; i < lane.n; ++i) {
-      lane.symbols[i] = lane.symbols[i + 1];
-      lane.ranks[i] = lane.ranks[i + 1];
-      lane.made[i] = lane.made[i + 1];
-    }
-    if (best + 1 < lane.n) model_.prefetch(lane.symbols[best].id, lane.symbols[best + 1].id);
-    if (best) model_.prefetch(lane.symbols[best - 1].id, lane.symbols[best].id);
-    lane.changed = static_cast<std::uint32_t>(best);
-    return true;
-  };
-  std::uint8_t active[256];
-  std::size_t still = 0;
-  for (std::size_t k = 0; k < running; ++k) {
-    Lane& lane = lanes[k];
-    const char* p = lane.query->p;
-    for (std::size_t i = 0; i < lane.n; ++i) {
-      if (i + 1 < lane.n && lane.symbols[i].size == 1 && lane.symbols[i + 1].size == 1) {
-        const Start& merge = starts_[coarse(p[0], p[1])];
-        lane.ranks[i] = merge.rank;
-        lane.made[i] = merge.id;
-      } else {
-        look(lane, i);
-      }
-      p += lane.symbols[i].size;
-    }
-    if (step(lane)) active[still++] = static_cast<std::uint8_t>(k);
+  memory.merges.run(model_.merges(), [&](const MergeLanes::Lane& lane, std::size_t k, std::size_t i) {
+    if (lane.begin[i + 2] - lane.begin[i] > 2) return model_.merges().rank(lane.ids[i], lane.ids[i + 1]);
+    const char* const p = memory.queries[k]->p + lane.begin[i];
+    return starts_[coarse(p[0], p[1])];
+  });
+  for (std::size_t k = 0; k < memory.queries.size(); ++k) {
+    answer(*memory.queries[k], [&](auto&& take) { memory.merges[k].each(take); }, found);
   }
-  while (still) {
-    std::size_t left = 0;
-    for (std::size_t k = 0; k < still; ++k) {
-      Lane& lane = lanes[active[k]];
-      look(lane, lane.changed);
-      if (lane.changed) look(lane, lane.changed - 1);
-      if (step(lane)) active[left++] = active[k];
-    }
-    still = left;
-  }
-  for (std::size_t k = 0; k < running; ++k) tokens_of(*lanes[k].query, lanes[k].symbols, lanes[k].n, found);
 }
 
 }  // namespace enfold::tok

@@ -5,8 +5,9 @@
 #include <memory>
 #include <vector>
 
+#include "merge_lanes.hpp"
 #include "models.hpp"
-#include "word_cache.hpp"
+#include "words.hpp"
 
 namespace enfold::tok {
 
@@ -35,7 +36,7 @@ class ByteWords {
   bool may_join(const Boundary& b) const {
     return boundaries_.get(b.bit) || breaks(b.at - b.left, b.left, b.at, b.right);
   }
-  // The token that stands for these bytes, whether merges reach it or not (for ignore_merges).
+  // The token that stands for these bytes: whether merges make it or not if the model ignores them, else only if they do.
   Id whole(const char* p, std::size_t n, std::string& spelled) const;
   // Answers queries of words; their variants are parts of pieces, which ignore_merges leaves to the merges.
   struct Lanes;
@@ -43,10 +44,6 @@ class ByteWords {
 
  private:
   explicit ByteWords(const Bpe& model) : model_(model) {}
-  struct Start {  // the merge of two bytes
-    std::uint32_t rank = Bpe::kNever;
-    Id id = kNoId;
-  };
   class Bits {
    public:
     explicit Bits(std::size_t n) : words_(n / 64) {}
@@ -64,6 +61,10 @@ class ByteWords {
     Id id;
   };
   static constexpr std::size_t kInline = 11;
+  struct Long {
+    std::uint64_t hash;
+    Id id = kNoId;
+  };
   static constexpr std::size_t kBoundaryBits = 20;
 
   static std::size_t place(const char* a, std::size_t n, const char* b, std::size_t m) {
@@ -92,15 +93,13 @@ class ByteWords {
   static std::uint16_t kind(std::size_t n, std::size_t m) {
     return static_cast<std::uint16_t>(1u << ((n - 1) << 2 | (m - 1)));
   }
-  static std::size_t start_of(const char* p, std::size_t n) {
-    std::uint32_t x = 0;
-    std::memcpy(&x, p, n < 3 ? n : 3);
-    return x * 0x9E3779B1u >> 16;
-  }
-  void read_token(std::string_view bytes, Id id);
+  void read_token(std::string_view bytes, Id id, bool is_whole);
   void read_characters();
-  void start(const Query& query, std::vector<Bpe::Symbol>& symbols) const;
-  void tokens_of(Query& query, const Bpe::Symbol* symbols, std::size_t n, std::vector<Found>& found) const;
+  template <typename Add>
+  void start(const Query& query, Add&& add) const;
+  template <typename Each>
+  static void answer(Query& query, Each&& each, std::vector<Found>& found);
+  void prefetch_whole(const char* p, std::size_t n) const;
   Entry* entry(std::uint64_t low, std::uint32_t high);
   std::size_t place_of(std::uint64_t low, std::uint32_t high) const;
   std::size_t place_of(const char* p, std::size_t n) const;
@@ -109,7 +108,7 @@ class ByteWords {
   std::array<Id, 256> bytes_{};
   std::array<bool, 256> missing_{};  // as a corpus without some bytes leaves it
   bool any_missing_ = false;
-  std::vector<Start> starts_ = std::vector<Start>(65536);  // by two bytes
+  std::vector<std::uint32_t> starts_ = std::vector<std::uint32_t>(65536, Bpe::kNever);  // ranks by two bytes
   Bits boundaries_{std::size_t{1} << kBoundaryBits};       // hashed: a false yes only costs speed
   // Kinds of boundaries with a part of a character on either side, by last and first byte: a filter before the other.
   std::vector<std::uint16_t> partial_ = std::vector<std::uint16_t>(65536);
@@ -119,20 +118,14 @@ class ByteWords {
   std::vector<Entry> whole_;
   std::size_t whole_mask_ = 0, waiting_at_ = 0;
   std::array<Entry, 32> waiting_{};    // on their way into the table
-  std::vector<std::uint8_t> longest_;  // bytes of the longest token, by its first three bytes (hashed), 255 for more
+  std::vector<Long> long_whole_;  // tokens of more bytes than an entry has
+  std::size_t long_mask_ = 0;
 };
 
-// The merges of several words go on side by side: while one waits for memory, others are worked on.
+// Working memory of find().
 struct ByteWords::Lanes {
-  static constexpr std::size_t kMost = 48;  // symbols of a word in a lane
-  struct Lane {
-    Query* query;
-    std::uint32_t n, changed;  // symbols; the one that the last merge has made
-    Bpe::Symbol symbols[kMost];
-    std::uint32_t ranks[kMost];  // of the pair that starts at each symbol
-    Id made[kMost];
-  };
-  std::vector<Lane> lanes;
+  MergeLanes merges;
+  std::vector<Query*> queries;  // of each lane
   std::vector<Bpe::Symbol> symbols;
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "json.hpp"
+#include "merge_table.hpp"
 #include "vocabulary.hpp"
 
 namespace enfold::tok {
@@ -70,22 +71,8 @@ class Bpe final : public Model {
     Id id;
     std::uint32_t size;  // bytes of the word
   };
-  static constexpr std::uint32_t kNever = 0xFFFFFFFFu;
-  struct Merge {
-    std::uint64_t pair;
-    std::uint32_t rank;
-    Id id;
-  };
-  // The merge of two tokens, null if there is none.
-  const Merge* find(Id a, Id b) const {
-    const std::uint64_t pair = pair_of(a, b);
-    for (std::size_t i = place(pair);; i = (i + 1) & mask_) {
-      if (merges_[i].rank == kNever) return nullptr;
-      if (merges_[i].pair == pair) return &merges_[i];
-    }
-  }
-  // Asks for the memory that find() will look at.
-  void prefetch(Id a, Id b) const { tok::prefetch(&merges_[place(pair_of(a, b))]); }
+  static constexpr std::uint32_t kNever = MergeTable::kNever;
+  const MergeTable& merges() const { return merges_; }
   // The lowest rank of a merge that makes this token.
   std::uint32_t first_rank(Id id) const {
     return static_cast<std::size_t>(id) < first_ranks_.size() ? first_ranks_[static_cast<std::size_t>(id)] : kNever;
@@ -100,21 +87,13 @@ class Bpe final : public Model {
 
  private:
   static constexpr std::size_t kShort = 48;  // symbols up to which scanning for the lowest rank beats a heap
-  static std::uint64_t pair_of(Id a, Id b) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 | static_cast<std::uint32_t>(b);
-  }
-  std::size_t place(std::uint64_t pair) const {
-    return static_cast<std::size_t>(pair * 0x9E3779B97F4A7C15ull >> shift_);
-  }
   void symbols_of(std::string_view word, std::vector<Symbol>& out) const;
   void merge_short(std::vector<Symbol>& symbols) const;
   void merge_long(std::vector<Symbol>& symbols) const;
   void read_merges(json::Value merges);
 
-  std::vector<Merge> merges_;
+  MergeTable merges_;
   std::vector<std::uint32_t> first_ranks_;  // by id
-  std::size_t mask_ = 0;
-  int shift_ = 63;
   std::optional<double> dropout_;
   std::optional<std::string> unk_token_, prefix_, suffix_;
   std::optional<Id> unk_;

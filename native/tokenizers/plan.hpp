@@ -8,7 +8,7 @@
 #include "pre_tokenizers.hpp"
 #include "rows.hpp"
 #include "sentence_cache.hpp"
-#include "word_cache.hpp"
+#include "words.hpp"
 
 namespace enfold::tok {
 

@@ -222,7 +222,7 @@ class BpeWords {
       }
       p += n;
     }
-    merge(symbols, memory);
+    merge(symbols);
     // A byte of a character stands for the whole of it.
     std::uint32_t begun = 0;
     const char* p = part.data();
@@ -256,28 +256,23 @@ class BpeWords {
   }
 
   // Lowest rank first, leftmost among equals, as the model does it.
-  void merge(std::vector<Bpe::Symbol>& symbols, SentenceMemory& memory) const {
+  void merge(std::vector<Bpe::Symbol>& symbols) const {
     if (symbols.size() > kShort || model_.vocab.has_shared_ids()) return model_.merge(symbols);
     std::uint32_t ranks[kShort];  // of the pair that begins at each symbol
-    Id made[kShort];
+    const MergeTable& merges = model_.merges();
     std::size_t n = symbols.size();
     const auto look = [&](std::size_t i) {
-      ranks[i] = Bpe::kNever;
-      if (i + 1 >= n) return;
-      const Bpe::Merge& merge = memory.merge(model_, symbols[i].id, symbols[i + 1].id);
-      ranks[i] = merge.rank;
-      made[i] = merge.id;
+      ranks[i] = i + 1 < n ? merges.rank(symbols[i].id, symbols[i + 1].id) : Bpe::kNever;
     };
     for (std::size_t i = 0; i < n; ++i) look(i);
     while (n > 1) {
       const auto best = static_cast<std::size_t>(std::min_element(ranks, ranks + n - 1) - ranks);
       if (ranks[best] == Bpe::kNever) break;
-      symbols[best] = {made[best], symbols[best].size + symbols[best + 1].size};
+      symbols[best] = {merges.made(ranks[best]), symbols[best].size + symbols[best + 1].size};
       --n;
       for (std::size_t i = best + 1; i < n; ++i) {
         symbols[i] = symbols[i + 1];
         ranks[i] = ranks[i + 1];
-        made[i] = made[i + 1];
       }
       look(best);
       if (best) look(best - 1);

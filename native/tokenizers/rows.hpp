@@ -61,6 +61,8 @@ class Buffer {
   }
   void fill(std::size_t n, T value) { std::fill_n(extend(n), n, value); }
   void resize_down(std::size_t n) { size_ = n; }
+  // Takes in what was written behind the last value, where reserve() has made room.
+  void end_at(const T* end) { size_ = static_cast<std::size_t>(end - data_); }
   void clear() { size_ = 0; }
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);

@@ -63,19 +63,6 @@ struct SentenceMemory {
     return key.slots[0];
   }
 
-  // The merge of two tokens: the pairs that characters begin with are few, and are found in a small table.
-  const Bpe::Merge& merge(const Bpe& model, Id a, Id b) {
-    if (merges_.empty()) merges_.assign(kMerges, Bpe::Merge{~0ull, Bpe::kNever, kNoId});
-    const std::uint64_t pair = static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 |
-                               static_cast<std::uint32_t>(b);
-    Bpe::Merge& known = merges_[(pair * 0x9E3779B97F4A7C15ull >> 40) & (kMerges - 1)];
-    if (known.pair != pair) {
-      const Bpe::Merge* found = model.find(a, b);
-      known = found ? *found : Bpe::Merge{pair, Bpe::kNever, kNoId};
-    }
-    return known;
-  }
-
   MarkedText text;
   std::vector<WordToken> found;
   std::vector<Bpe::Symbol> symbols;
@@ -104,10 +91,9 @@ struct SentenceMemory {
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
-  static constexpr std::size_t kSlots = 1 << 15, kMerges = 1 << 13;
+  static constexpr std::size_t kSlots = 1 << 15;
   std::unique_ptr<void, Free> memory_;
   Slot* slots_ = nullptr;
-  std::vector<Bpe::Merge> merges_;
 };
 
 // Pairs of neighbouring characters that some token spans. No merge reaches over any other place, so a long word (a

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdlib>
@@ -18,42 +19,144 @@ struct Found {
   std::uint32_t begin, end;  // characters of the word
 };
 
-// Tokens of words seen before. Bounded: every word has one slot, a newcomer takes it over. Short words, which are most,
-// have small slots of their own.
+// Tokens of words seen before. A word has two neighbouring slots to stay in; a newcomer takes the place of the one that
+// came before the last. Short words, which are most, have small slots of their own. The tables grow with what they hold
+// up to a bound, because memory that is touched first costs more than a word does. The tokens of words that have many
+// lie apart from the slots, the newest so many of them.
 class WordCache {
  public:
   static constexpr std::size_t kShortKey = 15, kLongKey = 31;  // bytes
   static constexpr std::size_t kShortTokens = 3, kLongTokens = 5;
   struct Short {
-    std::uint64_t key[2];  // the word's bytes, zeros behind them, and in the last byte its length
-    Id ids[kShortTokens];
-    std::uint32_t places;  // four bits each: begin and end of the tokens, characters of the word; then the count
+    static constexpr std::size_t kParts = 2;
+    std::uint64_t key[kParts];  // the word's bytes, zeros behind them, and in the last byte its length
+    Id ids[kShortTokens];       // or where more of them are
+    std::uint32_t places;       // four bits each: begin and end of the tokens, characters of the word; then the count
   };
   struct Long {
-    std::uint64_t key[4];
+    static constexpr std::size_t kParts = 4;
+    std::uint64_t key[kParts];
     Id ids[kLongTokens];
     std::uint8_t begin[kLongTokens], end[kLongTokens];
     std::uint8_t characters, count;
   };
   static_assert(sizeof(Short) == 32 && sizeof(Long) == 64);
+  // A token that lies apart.
+  struct Apart {
+    Id id;
+    std::uint16_t begin, end;
+  };
 
-  Short& short_slot(std::uint64_t hash) { return short_.get()[hash & (kShortSlots - 1)]; }
-  Long& long_slot(std::uint64_t hash) { return long_.get()[hash & (kLongSlots - 1)]; }
+  static std::uint64_t hash_short(const std::uint64_t* key) {
+    return mix(key[0] ^ 0x9E3779B97F4A7C15ull, key[1] ^ 0xD6E8FEB86659FD93ull);
+  }
+  static std::uint64_t hash_long(const std::uint64_t* key) {
+    const std::uint64_t h = hash_short(key) ^ mix(key[2] ^ 0x8BB84B93962EACC9ull, key[3] ^ 0x4B33A62ED433D4A3ull);
+    return h ^ h >> 32;
+  }
+  // The first of the two slots where a word may be.
+  Short* short_slots(std::uint64_t hash) { return shorts_.pair(hash); }
+  Long* long_slots(std::uint64_t hash) { return longs_.pair(hash); }
+  // The slot that holds a word, null for none.
+  template <typename Slot>
+  static const Slot* find(const Slot* slots, const std::uint64_t* key) {
+    if (same(*slots, key)) return slots;
+    return same(slots[1], key) ? slots + 1 : nullptr;
+  }
+  // The tokens of a word whose slot tells where they are; null if others have taken their place.
+  const Apart* apart(const Id* where) const {
+    std::uint64_t at;
+    std::memcpy(&at, where, sizeof at);
+    return apart_end_ - at <= kApart ? apart_.data() + at % kApart : nullptr;
+  }
+
+  // Keeps a word of `bytes` bytes that is not there. Slots that were asked for before may move.
+  void add(const std::uint64_t* key, std::size_t bytes, std::uint32_t characters, const Found* tokens, std::size_t n) {
+    if (bytes <= kShortKey) {
+      Short& slot = shorts_.add(key, hash_short, kMostShort);
+      slot.places = static_cast<std::uint32_t>(characters << 24 | n << 28);
+      if (n > kShortTokens) return put_apart(slot.ids, tokens, n);
+      for (std::size_t i = 0; i < n; ++i) {
+        slot.ids[i] = tokens[i].id;
+        slot.places |= (tokens[i].begin | tokens[i].end << 4) << 8 * i;
+      }
+      return;
+    }
+    Long& slot = longs_.add(key, hash_long, kMostLong);
+    slot.characters = static_cast<std::uint8_t>(characters);
+    slot.count = static_cast<std::uint8_t>(n);
+    if (n > kLongTokens) return put_apart(slot.ids, tokens, n);
+    for (std::size_t i = 0; i < n; ++i) {
+      slot.ids[i] = tokens[i].id;
+      slot.begin[i] = static_cast<std::uint8_t>(tokens[i].begin);
+      slot.end[i] = static_cast<std::uint8_t>(tokens[i].end);
+    }
+  }
 
  private:
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  // Pages that no word has touched cost nothing.
-  template <typename T>
-  static std::unique_ptr<T, Free> cleared(std::size_t n) {
-    void* p = std::calloc(n, sizeof(T));
-    if (!p) throw std::bad_alloc();
-    return std::unique_ptr<T, Free>(static_cast<T*>(p));
+  template <typename Slot>
+  static bool same(const Slot& slot, const std::uint64_t* key) {
+    std::uint64_t differs = 0;
+    for (std::size_t k = 0; k < Slot::kParts; ++k) differs |= slot.key[k] ^ key[k];
+    return !differs;
   }
-  static constexpr std::size_t kShortSlots = 1 << 16, kLongSlots = 1 << 14;
-  std::unique_ptr<Short, Free> short_ = cleared<Short>(kShortSlots);
-  std::unique_ptr<Long, Free> long_ = cleared<Long>(kLongSlots);
+
+  template <typename Slot>
+  class Table {
+   public:
+    explicit Table(std::size_t n) : size_(n), memory_(std::calloc(n + 2, sizeof(Slot))) {
+      if (!memory_) throw std::bad_alloc();
+      const auto at = reinterpret_cast<std::uintptr_t>(memory_.get());
+      slots_ = reinterpret_cast<Slot*>((at + 63) & ~std::uintptr_t{63});
+    }
+    Slot* pair(std::uint64_t hash) const { return slots_ + (hash & (size_ - 2)); }
+    template <typename Hash>
+    Slot& add(const std::uint64_t* key, Hash&& hash, std::size_t most) {
+      if (used_ > size_ / 2 && size_ < most) {
+        Table grown(std::min(size_ * 4, most));
+        for (const Slot* slot = slots_; slot < slots_ + size_; ++slot) {
+          if (!empty(*slot)) grown.newest(hash(slot->key)) = *slot;
+        }
+        *this = std::move(grown);
+      }
+      Slot& slot = newest(hash(key));
+      std::copy_n(key, Slot::kParts, slot.key);
+      return slot;
+    }
+
+   private:
+    static bool empty(const Slot& slot) { return slot.key[Slot::kParts - 1] == 0; }
+    Slot& newest(std::uint64_t hash) {
+      Slot* const pair = this->pair(hash);
+      used_ += empty(pair[1]);
+      pair[1] = pair[0];
+      return pair[0];
+    }
+    struct Free {
+      void operator()(void* p) const { std::free(p); }
+    };
+    std::size_t size_, used_ = 0;
+    std::unique_ptr<void, Free> memory_;
+    Slot* slots_;
+  };
+
+  void put_apart(Id* where, const Found* tokens, std::size_t n) {
+    if (apart_.empty()) apart_.resize(kApart);
+    std::uint64_t at = apart_end_;
+    if (at % kApart + n > kApart) at += kApart - at % kApart;
+    for (std::size_t i = 0; i < n; ++i) {
+      apart_[at % kApart + i] = {tokens[i].id, static_cast<std::uint16_t>(tokens[i].begin),
+                                 static_cast<std::uint16_t>(tokens[i].end)};
+    }
+    std::memcpy(where, &at, sizeof at);
+    apart_end_ = at + n;
+  }
+
+  static constexpr std::size_t kMostShort = 1 << 16, kMostLong = 1 << 14, kApart = 1 << 15;
+  Table<Short> shorts_{1 << 10};
+  Table<Long> longs_{1 << 8};
+  std::vector<Apart> apart_;
+  std::uint64_t apart_end_ = 0;  // all that were ever put apart
 };
 
 namespace detail {
@@ -77,178 +180,5 @@ inline void load_key(const char* p, std::size_t n, const char* limit, unsigned m
 }
 
 }  // namespace detail
-
-// A word that the cache lacks. Whoever answers appends its tokens to a list and tells where, and its characters.
-struct Query {
-  const char* p;
-  std::uint32_t n;
-  bool variant;
-  std::uint32_t characters, begin, end;
-};
-
-// Words on their way to tokens. They are looked up some at a time, so that the memory of their slots is on its way
-// while others are worked on. `find(queries, count, found)` answers what the cache can't.
-template <typename Find>
-class Words {
- public:
-  // `empty_counts`: a word without any token takes a number all the same.
-  Words(WordCache& cache, std::vector<Found>& found, Tokens& out, const char* limit, std::uint32_t at,
-        std::uint32_t word, bool empty_counts, Find& find)
-      : cache_(cache),
-        found_(found),
-        out_(out),
-        limit_(limit),
-        at_(at),
-        word_(word),
-        empty_counts_(empty_counts),
-        find_(find) {}
-
-  std::uint32_t word() const { return word_; }
-
-  // The next word: bytes [p, p + n), `gap` characters behind the last one. `ends`: the next one has another number.
-  // A variant is looked up apart from the others, because `find` treats it in another way.
-  void add(const char* p, std::size_t n, std::uint32_t gap = 0, bool ends = true, bool variant = false) {
-    Item& item = items_[count_++];
-    item.p = p;
-    item.n = static_cast<std::uint32_t>(n);
-    item.gap = gap;
-    item.ends = ends;
-    item.variant = variant;
-    const unsigned mark = static_cast<unsigned>(n | (variant ? 0x80u : 0u));
-    if (n <= WordCache::kShortKey) {
-      std::uint64_t key[2];
-      detail::load_key(p, n, limit_, mark, key);
-      item.key[0] = key[0];
-      item.key[1] = key[1];
-      item.slot = &cache_.short_slot(mix(key[0] ^ 0x9E3779B97F4A7C15ull, key[1] ^ 0xD6E8FEB86659FD93ull));
-      prefetch(item.slot);
-    } else if (n <= WordCache::kLongKey) {
-      detail::load_key(p, n, limit_, mark, item.key);
-      const std::uint64_t h = mix(item.key[0] ^ 0x9E3779B97F4A7C15ull, item.key[1] ^ 0xD6E8FEB86659FD93ull) ^
-                              mix(item.key[2] ^ 0x8BB84B93962EACC9ull, item.key[3] ^ 0x4B33A62ED433D4A3ull);
-      item.slot = &cache_.long_slot(h ^ h >> 32);
-      prefetch(item.slot);
-    }
-    if (count_ == kBatch) flush();
-  }
-
-  void flush() {
-    Query queries[kBatch];
-    std::size_t missing = 0;
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (holds(items_[i])) continue;
-      queries[missing++] = {items_[i].p, items_[i].n, items_[i].variant, 0, 0, 0};
-    }
-    found_.clear();
-    if (missing) find_(queries, missing, found_);
-    out_.reserve(found_.size() + count_ * WordCache::kLongTokens);
-    const Query* answer = queries;
-    for (std::size_t i = 0; i < count_; ++i) {
-      const Item& item = items_[i];
-      at_ += item.gap;
-      std::size_t tokens;
-      if (answer < queries + missing && answer->p == item.p) {
-        tokens = push(*answer);
-        keep(item, *answer++);
-      } else if (holds(item)) {
-        tokens = item.n <= WordCache::kShortKey ? take_short(item) : take_long(item);
-      } else {
-        // A word of this batch has taken the slot over.
-        Query query{item.p, item.n, item.variant, 0, 0, 0};
-        find_(&query, 1, found_);
-        out_.reserve(found_.size() + count_ * WordCache::kLongTokens);
-        tokens = push(query);
-      }
-      word_ += item.ends && (tokens || empty_counts_);
-    }
-    count_ = 0;
-  }
-
- private:
-  static constexpr std::size_t kBatch = 32;
-  struct Item {
-    const char* p;
-    void* slot;
-    std::uint64_t key[4];
-    std::uint32_t n, gap;
-    bool ends, variant;
-  };
-
-  bool holds(const Item& item) const {
-    if (item.n <= WordCache::kShortKey) {
-      const auto& slot = *static_cast<const WordCache::Short*>(item.slot);
-      return slot.key[0] == item.key[0] && slot.key[1] == item.key[1];
-    }
-    if (item.n > WordCache::kLongKey) return false;
-    const auto& slot = *static_cast<const WordCache::Long*>(item.slot);
-    return slot.key[0] == item.key[0] && slot.key[1] == item.key[1] && slot.key[2] == item.key[2] &&
-           slot.key[3] == item.key[3];
-  }
-
-  void keep(const Item& item, const Query& answer) {
-    const std::size_t n = answer.end - answer.begin;
-    const Found* found = found_.data() + answer.begin;
-    if (item.n <= WordCache::kShortKey) {
-      if (n > WordCache::kShortTokens) return;
-      auto& slot = *static_cast<WordCache::Short*>(item.slot);
-      slot.key[0] = item.key[0];
-      slot.key[1] = item.key[1];
-      slot.places = static_cast<std::uint32_t>(answer.characters << 24 | n << 28);
-      for (std::size_t i = 0; i < n; ++i) {
-        slot.ids[i] = found[i].id;
-        slot.places |= (found[i].begin | found[i].end << 4) << 8 * i;
-      }
-    } else if (item.n <= WordCache::kLongKey && n <= WordCache::kLongTokens) {
-      auto& slot = *static_cast<WordCache::Long*>(item.slot);
-      std::copy(std::begin(item.key), std::end(item.key), slot.key);
-      slot.characters = static_cast<std::uint8_t>(answer.characters);
-      slot.count = static_cast<std::uint8_t>(n);
-      for (std::size_t i = 0; i < n; ++i) {
-        slot.ids[i] = found[i].id;
-        slot.begin[i] = static_cast<std::uint8_t>(found[i].begin);
-        slot.end[i] = static_cast<std::uint8_t>(found[i].end);
-      }
-    }
-  }
-
-  void put(Id id, std::uint32_t begin, std::uint32_t end) {
-    out_.put(id, {at_ + begin, at_ + end}, static_cast<std::int32_t>(word_));
-  }
-
-  // Each writes the tokens of a word and returns how many.
-  std::size_t take_short(const Item& item) {
-    const auto& slot = *static_cast<const WordCache::Short*>(item.slot);
-    const std::uint32_t places = slot.places;
-    const std::size_t n = places >> 28;
-    if (n == 1) {
-      put(slot.ids[0], places & 15, places >> 4 & 15);
-    } else {
-      for (std::size_t i = 0; i < n; ++i) put(slot.ids[i], places >> 8 * i & 15, places >> (8 * i + 4) & 15);
-    }
-    at_ += places >> 24 & 15;
-    return n;
-  }
-  std::size_t take_long(const Item& item) {
-    const auto& slot = *static_cast<const WordCache::Long*>(item.slot);
-    for (std::size_t i = 0; i < slot.count; ++i) put(slot.ids[i], slot.begin[i], slot.end[i]);
-    at_ += slot.characters;
-    return slot.count;
-  }
-  std::size_t push(const Query& answer) {
-    for (std::size_t i = answer.begin; i < answer.end; ++i) put(found_[i].id, found_[i].begin, found_[i].end);
-    at_ += answer.characters;
-    return answer.end - answer.begin;
-  }
-
-  WordCache& cache_;
-  std::vector<Found>& found_;
-  Tokens& out_;
-  const char* limit_;
-  std::uint32_t at_, word_;
-  bool empty_counts_;
-  Find& find_;
-  std::size_t count_ = 0;
-  std::array<Item, kBatch> items_;
-};
 
 }  // namespace enfold::tok
