@@ -24,6 +24,7 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
     const std::size_t slots = std::bit_ceil(model.vocab.size() * 3 / 2);
     made->whole_.assign(slots, Entry{0, 0, kNoId});
     made->whole_mask_ = slots - 1;
+    made->longest_.assign(65536, 0);
     std::size_t many = 0;
     model.vocab.each([&](std::string_view token, Id) { many += token.size() > kInline; });
     made->long_whole_.assign(std::bit_ceil(many * 2 + 1), Long{});
@@ -50,12 +51,17 @@ bool ByteWords::spells(std::string_view text) const {
 
 void ByteWords::read_token(std::string_view bytes, Id id, bool is_whole) {
   if (bytes.empty()) return;
-  if (is_whole && !whole_.empty() && bytes.size() > kInline) {
+  is_whole = is_whole && !whole_.empty();
+  if (is_whole) {
+    auto& longest = longest_[start_of(bytes.data(), bytes.size())];
+    longest = static_cast<std::uint8_t>(std::min<std::size_t>(std::max<std::size_t>(longest, bytes.size()), 255));
+  }
+  if (is_whole && bytes.size() > kInline) {
     const std::uint64_t hash = hash_bytes(bytes.data(), bytes.size());
     std::size_t i = hash & long_mask_;
     while (long_whole_[i].id != kNoId) i = (i + 1) & long_mask_;
     long_whole_[i] = {hash, id};
-  } else if (is_whole && !whole_.empty()) {
+  } else if (is_whole) {
     std::uint64_t key[2];
     detail::load_key(bytes.data(), bytes.size(), bytes.data() + bytes.size(), 0, key);
     const Entry made{key[0], static_cast<std::uint32_t>(key[1] | bytes.size() << 24), id};
@@ -136,6 +142,7 @@ ByteWords::Entry* ByteWords::entry(std::uint64_t low, std::uint32_t high) {
 }
 
 Id ByteWords::whole(const char* p, std::size_t n, std::string& spelled) const {
+  if (too_long(p, n)) return kNoId;
   if (n <= kInline) {
     std::uint64_t key[2];
     detail::load_key(p, n, p + n, 0, key);
@@ -154,6 +161,7 @@ Id ByteWords::whole(const char* p, std::size_t n, std::string& spelled) const {
 }
 
 void ByteWords::prefetch_whole(const char* p, std::size_t n) const {
+  if (too_long(p, n)) return;
   if (n <= kInline) prefetch(&whole_[place_of(p, n)]);
   else prefetch(&long_whole_[hash_bytes(p, n) & long_mask_]);
 }

@@ -93,6 +93,15 @@ class ByteWords {
   static std::uint16_t kind(std::size_t n, std::size_t m) {
     return static_cast<std::uint16_t>(1u << ((n - 1) << 2 | (m - 1)));
   }
+  static std::size_t start_of(const char* p, std::size_t n) {
+    std::uint32_t x = 0;
+    std::memcpy(&x, p, n < 3 ? n : 3);
+    return x * 0x9E3779B1u >> 16;
+  }
+  bool too_long(const char* p, std::size_t n) const {
+    const std::size_t longest = longest_[start_of(p, n)];
+    return n > longest && longest < 255;
+  }
   void read_token(std::string_view bytes, Id id, bool is_whole);
   void read_characters();
   template <typename Add>
@@ -118,7 +127,8 @@ class ByteWords {
   std::vector<Entry> whole_;
   std::size_t whole_mask_ = 0, waiting_at_ = 0;
   std::array<Entry, 32> waiting_{};    // on their way into the table
-  std::vector<Long> long_whole_;  // tokens of more bytes than an entry has
+  std::vector<std::uint8_t> longest_;  // bytes of the longest in these tables by its first three bytes, 255 for more
+  std::vector<Long> long_whole_;       // tokens of more bytes than an entry has
   std::size_t long_mask_ = 0;
 };
 
