@@ -1,7 +1,5 @@
 """Every name that `from enfold import …` knows, and the module that holds it."""
 
-from enfold import generation as _generation
-
 _TOKENIZERS = """
 AlbertTokenizer BartTokenizer BarthezTokenizer BertTokenizer BigBirdTokenizer BlenderbotSmallTokenizer
 BlenderbotTokenizer ByT5Tokenizer CLIPTokenizer CamembertTokenizer CanineTokenizer CodeGenTokenizer CodeLlamaTokenizer
@@ -15,6 +13,81 @@ SplinterTokenizer SqueezeBertTokenizer T5Tokenizer TapasTokenizer Wav2Vec2CTCTok
 XGLMTokenizer XLMRobertaTokenizer XLNetTokenizer
 """
 
+_GENERATION = {
+    "config": ("GenerationConfig",),
+    "streaming": ("TextStreamer", "TextIteratorStreamer", "AsyncTextIteratorStreamer", "IncrementalDecoder"),
+    "structured": ("JsonSchema", "Regex", "Grammar"),
+    "watermarking": (
+        "WatermarkingConfig",
+        "SynthIDTextWatermarkingConfig",
+        "WatermarkDetector",
+        "WatermarkDetectorOutput",
+        "WatermarkLogitsProcessor",
+    ),
+    "processors": ("LogitsProcessor", "LogitsProcessorList"),
+    "penalties": (
+        "EncoderNoRepeatNGramLogitsProcessor",
+        "EncoderRepetitionPenaltyLogitsProcessor",
+        "ExponentialDecayLengthPenalty",
+        "ForcedBOSTokenLogitsProcessor",
+        "ForcedEOSTokenLogitsProcessor",
+        "InfNanRemoveLogitsProcessor",
+        "MinLengthLogitsProcessor",
+        "MinNewTokensLengthLogitsProcessor",
+        "NoBadWordsLogitsProcessor",
+        "NoRepeatNGramLogitsProcessor",
+        "PrefixConstrainedLogitsProcessor",
+        "RepetitionPenaltyLogitsProcessor",
+        "SequenceBiasLogitsProcessor",
+        "SuppressTokensAtBeginLogitsProcessor",
+        "SuppressTokensLogitsProcessor",
+    ),
+    "warpers": (
+        "EpsilonLogitsWarper",
+        "EtaLogitsWarper",
+        "LogitNormalization",
+        "MinPLogitsWarper",
+        "TemperatureLogitsWarper",
+        "TopHLogitsWarper",
+        "TopKLogitsWarper",
+        "TopPLogitsWarper",
+        "TypicalLogitsWarper",
+    ),
+    "stopping": (
+        "EosTokenCriteria",
+        "MaxLengthCriteria",
+        "MaxTimeCriteria",
+        "StopStringCriteria",
+        "StoppingCriteria",
+        "StoppingCriteriaList",
+    ),
+}
+GENERATION = {name: f"enfold.generation.{module}" for module, names in _GENERATION.items() for name in names}
+CACHES = {
+    "DynamicCache": "enfold.nn.caches",
+    "StaticCache": "enfold.nn.caches",
+    "QuantizedCache": "enfold.nn.caches",
+    "RingCache": "enfold.nn.caches",
+    "OffloadedCache": "enfold.nn.caches",
+}
+# Names of the reference library whose work is done by an option, or not at all.
+GENERATION_NOT_BUILT = dict.fromkeys(
+    (
+        "AlternatingCodebooksLogitsProcessor",
+        "BayesianDetectorConfig",
+        "BayesianDetectorModel",
+        "ClassifierFreeGuidanceLogitsProcessor",
+        "ConfidenceCriteria",
+        "PhrasalConstraint",
+        "DisjunctiveConstraint",
+        "SynthIDTextWatermarkDetector",
+        "SynthIDTextWatermarkLogitsProcessor",
+        "TextDiffusionStreamer",
+        "WhisperTimeStampLogitsProcessor",
+    ),
+    "enfold.generation",
+)
+
 WHERE = {
     "pipeline": "enfold.pipelines",
     "AutoTokenizer": "enfold.tokenizers.auto",
@@ -22,8 +95,8 @@ WHERE = {
     "PreTrainedTokenizerFast": "enfold.tokenizers.pretrained",
     "BatchEncoding": "enfold.tokenizers.batch_encoding",
     "AddedToken": "enfold.tokenizers",
-    **_generation.WHERE,
-    **_generation.CACHES,
+    **GENERATION,
+    **CACHES,
     "PreTrainedModel": "enfold.models.base",
     "PreTrainedConfig": "enfold.models.config",
     "PretrainedConfig": "enfold.models.config",
@@ -224,7 +297,7 @@ WHERE = {
 
 # Names of the reference libraries that are planned → the room they will live in.
 NOT_BUILT = {
-    **_generation.NOT_BUILT,
+    **GENERATION_NOT_BUILT,
     "Trainer": "enfold.training",
     "TrainingArguments": "enfold.training",
     "Seq2SeqTrainer": "enfold.training",

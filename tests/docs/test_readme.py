@@ -17,6 +17,13 @@ def test_readme_examples_print_what_they_show():
     assert results.failed == 0
 
 
+@pytest.mark.weights
+def test_examples_of_generation_print_what_they_show():
+    results = doctest.testfile(str(ROOT / "docs" / "generation.md"), module_relative=False)
+    assert results.attempted > 5
+    assert results.failed == 0
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")

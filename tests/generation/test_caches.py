@@ -6,7 +6,7 @@ import transformers
 
 from enfold.base.errors import ArgumentError, LengthError, NotBuiltError
 from enfold.models.registry import class_by_name
-from enfold.nn.caches import DynamicCache, QuantizedCache, RingCache, StaticCache
+from enfold.nn.caches import DynamicCache, OffloadedCache, QuantizedCache, RingCache, StaticCache
 from tests.generation.toys import HEADS, both, padded, prompts
 
 
@@ -91,6 +91,18 @@ def test_caches_that_change_nothing(head: str, kind: str):
     for options in ({"max_new_tokens": 12}, {"max_new_tokens": 8, "num_beams": 2}):
         wanted = ours.generate(ids, attention_mask=mask, **options)
         assert torch.equal(ours.generate(ids, attention_mask=mask, **options, cache_implementation=kind), wanted)
+
+
+def test_what_an_offloaded_cache_does_beside_a_gpu():
+    """Its way of writing, with the CPU in the GPU's place."""
+    ours, _ = both("LlamaForCausalLM")
+    ids, mask = padded(prompts(), "right")
+    wanted = ours.generate(ids, attention_mask=mask, max_new_tokens=12)
+    cache = OffloadedCache("cuda")
+    found = ours.generate(ids, attention_mask=mask, max_new_tokens=12, past_key_values=cache)
+    assert torch.equal(found, wanted)
+    assert max(cache.lengths) == 9 + 11
+    assert cache._own[0][0].device.type == "cpu"
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -95,19 +95,20 @@ def as_constraint(constraint: Any, response_format: Any) -> Constraint | None:
         return None
     if isinstance(response_format, type) and hasattr(response_format, "model_json_schema"):
         return JsonSchema(response_format)
-    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
+    given: Mapping[str, Any] = response_format if isinstance(response_format, Mapping) else {}
+    kind = given.get("type")
     if kind == "text":
         return None
     if kind == "json_object":
         return JsonSchema({"type": "object"})
     if kind == "json_schema":
-        inner = response_format.get("json_schema", response_format)
+        inner = given.get("json_schema", given)
         if "schema" in inner:
             return JsonSchema(inner["schema"])
-    if kind == "regex" and "pattern" in response_format:
-        return Regex(response_format["pattern"])
-    if kind == "grammar" and "grammar" in response_format:
-        return Grammar(response_format["grammar"])
+    if kind == "regex" and "pattern" in given:
+        return Regex(given["pattern"])
+    if kind == "grammar" and "grammar" in given:
+        return Grammar(given["grammar"])
     raise ArgumentError(
         f"response_format is {response_format!r}; expected a type of 'json_schema' (with json_schema.schema), "
         "'json_object', 'regex' (with pattern), 'grammar' (with grammar) or 'text'"
@@ -234,9 +235,8 @@ class StructuredOutput(LogitsProcessor):
             masks += b"\0" * width if self.over[row] else matcher.compute_bitmask().ljust(width, b"\0")[:width]
         bits = torch.frombuffer(masks, dtype=torch.uint8).view(len(self.matchers), width, 1)
         allowed = ((bits >> _BITS) & 1).view(len(self.matchers), -1)[:, : scores.shape[1]].bool()
-        for row, over in enumerate(self.over):
-            if over or not bool(allowed[row].any()):
-                allowed[row, self.ends] = True
+        done = ~allowed.any(1) | torch.tensor(self.over)
+        allowed[:, self.ends] |= done[:, None]
         return scores.masked_fill(~allowed.to(scores.device), float("-inf"))
 
     def _read(self, input_ids: Tensor) -> None:

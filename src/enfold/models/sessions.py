@@ -160,9 +160,9 @@ class StackSession:
         context = Context(where, cache=self.cache, source=self.source, backend=self.model.decoding_backend)
         if self.traces is not None:
             context.trace = self.traces.begin(self.source is not None)
-        self.latest = self.stack(self.embed(tokens, where), context)
+        states = self.latest = self.stack(self.embed(tokens, where), context)
         self.cache.advance(where, max(counts))
-        return self.model.scores(self.latest if every or where.decoding else self.latest[where.last])
+        return self.model.scores(states if every or where.decoding else states[where.last])
 
     def select(self, rows: Sequence[int]) -> None:
         self.cache.select(rows)

@@ -142,7 +142,7 @@ class OffloadedCache(Cache):
         for store, new in zip(stores, near, strict=True):
             self.put(store, new, where)
         longest = max(where.after)
-        k, v = (store[:, :, :longest].to(self.device, non_blocking=True) for store in stores)
+        k, v = (store[:, :, :longest].to(keys.device, non_blocking=True) for store in stores)
         return Stored(k, v, lengths=where.after)
 
 
