@@ -45,8 +45,10 @@ def their_config(row: Row) -> Any:
 
 @torch.no_grad()
 def randomise(model: torch.nn.Module) -> None:
-    """Weights large enough that every part of a model is seen in its output."""
+    """Weights large enough that every part of a model is seen in its output; what isn't trained stays as computed."""
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.ndim > 1:
             parameter.normal_(0.0, 0.2)
         else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enfold.models.registry import FAMILIES, config_class
-from tests.models import bert_kin, gpt_kin, llama_kin, moe_kin
+from tests.models import bert_kin, gpt_kin, llama_kin, moe_kin, seq2seq_kin
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Row:
     @property
     def config_name(self) -> str:
         return config_class(self.family).__name__
+
+    @property
+    def seq2seq(self) -> bool:
+        """Whether an encoder reads and a decoder writes."""
+        return self.task.startswith("seq2seq")
 
     @property
     def decodes(self) -> bool:
@@ -302,13 +307,20 @@ for name in KIN:
     HEADS[name] = {head: TASKS[task] for task, head in known.items() if task in TASKS}
     if name in bert_kin.PRE_TRAINING:
         HEADS[name][known["pre-training"]] = bert_kin.PRE_TRAINING[name]
-CONFIGURATIONS = KIN | {
-    "bert": BERT,
-    "distilbert": DISTILBERT,
-    "llama": LLAMA,
-    "gpt2": GPT2,
-    "t5": T5,
-}
+for name in seq2seq_kin.CONFIGURATIONS:
+    known = FAMILIES[name][2]
+    HEADS[name] = {known[task]: asked for task, asked in seq2seq_kin.TASKS.items() if task in known}
+CONFIGURATIONS = (
+    KIN
+    | seq2seq_kin.CONFIGURATIONS
+    | {
+        "bert": BERT,
+        "distilbert": DISTILBERT,
+        "llama": LLAMA,
+        "gpt2": GPT2,
+        "t5": T5,
+    }
+)
 EDITS = {
     ("llama", "old_scaling"): old_rope,
     ("llama", "old_silent"): silent_defaults,
@@ -320,6 +332,7 @@ MAIN_HEADS = ["BertForMaskedLM", "DistilBertForMaskedLM", "LlamaForCausalLM", "G
 MAIN_HEADS.append("T5ForConditionalGeneration")
 MAIN_HEADS += [FAMILIES[name][2]["causal-lm"] for name in DECODER_KIN]
 MAIN_HEADS += [FAMILIES[name][2]["masked-lm"] for name in bert_kin.CONFIGURATIONS]
+MAIN_HEADS += [FAMILIES[name][2]["seq2seq-lm"] for name in seq2seq_kin.CONFIGURATIONS]
 
 
 def _rows() -> list[Row]:

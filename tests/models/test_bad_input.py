@@ -324,7 +324,7 @@ IDS = torch.tensor([[5, 6, 7], [8, 9, 10]])
             r"past_key_values is a tuple; expected enfold\.nn\.cache\.Cache",
         ),
         (GPT2, {"input_ids": IDS, "token_type_ids": torch.full((2, 3), 99)}, "hold 99"),
-        (T5, {"input_ids": IDS}, "exactly one of"),
+        (T5, {"input_ids": IDS}, "pass decoder_input_ids"),
         (T5, {"input_ids": IDS, "decoder_input_ids": IDS[:1]}, "2 sequences.*1 rows"),
     ],
     ids=lambda value: "" if isinstance(value, (dict, str)) else None,

@@ -28,6 +28,7 @@ class PreTrainedModel(nn.Module):
         tied: our parameter → the parameter whose tensor it shares when `tie_word_embeddings` says so.
         stored_aliases: checkpoint name → the one it repeats (older files store tied weights twice).
         ignorable: pattern of checkpoint names that carry nothing (buffers of older versions).
+        omissible: pattern of checkpoint names that a file may leave out, since they are computed or zero.
     """
 
     config_class: ClassVar[type[PreTrainedConfig]]
@@ -37,6 +38,7 @@ class PreTrainedModel(nn.Module):
     tied: ClassVar[dict[str, str]] = {}
     stored_aliases: ClassVar[dict[str, str]] = {}
     ignorable: ClassVar[str] = r"$^"
+    omissible: ClassVar[str] = r"$^"
 
     config: PreTrainedConfig
 

@@ -329,6 +329,7 @@ def fill(
     if int8:
         round_to_int8(model)
     aliases = {stored.get(alias) for alias in model.aliases()} | _tied_names(model, table)
+    report.missing = [name for name in report.missing if not re.match(model.omissible, name)]
     ignorable = re.compile(model.ignorable)
     report.unexpected = [
         name for name in checkpoint.names() if name not in used and name not in aliases and not ignorable.match(name)
@@ -406,7 +407,7 @@ def _place(model: PreTrainedModel, ours: str, tensor: Tensor) -> None:
     if leaf in module._buffers:
         module._buffers[leaf] = tensor
     else:
-        model.place(ours, nn.Parameter(tensor))
+        model.place(ours, nn.Parameter(tensor, requires_grad=model.get_parameter(ours).requires_grad))
 
 
 def read_generation_config(model: PreTrainedModel, request: Request) -> None:

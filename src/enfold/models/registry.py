@@ -21,6 +21,19 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "AlbertForPreTraining",
         },
     ),
+    "bart": (
+        "enfold.models.bart",
+        "BartConfig",
+        {
+            "base": "BartModel",
+            "seq2seq-lm": "BartForConditionalGeneration",
+            "masked-lm": "BartForConditionalGeneration",
+            "causal-lm": "BartForCausalLM",
+            "sequence-classification": "BartForSequenceClassification",
+            "question-answering": "BartForQuestionAnswering",
+            "pre-training": "BartForConditionalGeneration",
+        },
+    ),
     "bert": (
         "enfold.models.bert",
         "BertConfig",
@@ -34,6 +47,24 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "multiple-choice": "BertForMultipleChoice",
             "next-sentence": "BertForNextSentencePrediction",
             "pre-training": "BertForPreTraining",
+        },
+    ),
+    "blenderbot": (
+        "enfold.models.blenderbot",
+        "BlenderbotConfig",
+        {
+            "base": "BlenderbotModel",
+            "seq2seq-lm": "BlenderbotForConditionalGeneration",
+            "causal-lm": "BlenderbotForCausalLM",
+        },
+    ),
+    "blenderbot-small": (
+        "enfold.models.blenderbot_small",
+        "BlenderbotSmallConfig",
+        {
+            "base": "BlenderbotSmallModel",
+            "seq2seq-lm": "BlenderbotSmallForConditionalGeneration",
+            "causal-lm": "BlenderbotSmallForCausalLM",
         },
     ),
     "deberta-v2": (
@@ -165,6 +196,35 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "LlamaForCausalLM",
         },
     ),
+    "m2m_100": (
+        "enfold.models.m2m_100",
+        "M2M100Config",
+        {
+            "base": "M2M100Model",
+            "seq2seq-lm": "M2M100ForConditionalGeneration",
+        },
+    ),
+    "marian": (
+        "enfold.models.marian",
+        "MarianConfig",
+        {
+            "base": "MarianModel",
+            "seq2seq-lm": "MarianMTModel",
+            "causal-lm": "MarianForCausalLM",
+        },
+    ),
+    "mbart": (
+        "enfold.models.mbart",
+        "MBartConfig",
+        {
+            "base": "MBartModel",
+            "seq2seq-lm": "MBartForConditionalGeneration",
+            "masked-lm": "MBartForConditionalGeneration",
+            "causal-lm": "MBartForCausalLM",
+            "sequence-classification": "MBartForSequenceClassification",
+            "question-answering": "MBartForQuestionAnswering",
+        },
+    ),
     "mistral": (
         "enfold.models.mistral",
         "MistralConfig",
@@ -202,6 +262,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "MPNetForMaskedLM",
         },
     ),
+    "mt5": (
+        "enfold.models.mt5",
+        "MT5Config",
+        {
+            "base": "MT5Model",
+            "seq2seq-lm": "MT5ForConditionalGeneration",
+            "sequence-classification": "MT5ForSequenceClassification",
+            "token-classification": "MT5ForTokenClassification",
+            "question-answering": "MT5ForQuestionAnswering",
+            "encoder": "MT5EncoderModel",
+        },
+    ),
     "olmo2": (
         "enfold.models.olmo2",
         "Olmo2Config",
@@ -210,6 +282,15 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "causal-lm": "Olmo2ForCausalLM",
             "sequence-classification": "Olmo2ForSequenceClassification",
             "pre-training": "Olmo2ForCausalLM",
+        },
+    ),
+    "pegasus": (
+        "enfold.models.pegasus",
+        "PegasusConfig",
+        {
+            "base": "PegasusModel",
+            "seq2seq-lm": "PegasusForConditionalGeneration",
+            "causal-lm": "PegasusForCausalLM",
         },
     ),
     "phi": (
@@ -330,6 +411,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "question-answering": "T5ForQuestionAnswering",
             "pre-training": "T5ForConditionalGeneration",
             "encoder": "T5EncoderModel",
+        },
+    ),
+    "umt5": (
+        "enfold.models.umt5",
+        "UMT5Config",
+        {
+            "base": "UMT5Model",
+            "seq2seq-lm": "UMT5ForConditionalGeneration",
+            "sequence-classification": "UMT5ForSequenceClassification",
+            "token-classification": "UMT5ForTokenClassification",
+            "question-answering": "UMT5ForQuestionAnswering",
+            "encoder": "UMT5EncoderModel",
         },
     ),
     "xlm-roberta": (

@@ -122,8 +122,8 @@ def run_stack(
         positions = packing.columns(given.device) + past
         end = past + columns
     held = cache.lengths or None if cache is not None else None
-    gaps = stack.relative is not None and packing.gaps
-    if held is not None and stack.relative is not None and attention_mask is not None:
+    gaps = stack.biased and packing.gaps
+    if held is not None and stack.biased and attention_mask is not None:
         gaps = Packing.of(tuple(attention_mask.shape), attention_mask).gaps  # type: ignore[arg-type]
     trace = trace or Trace()
     if held is not None and (gaps or (trace.attentions is not None and len({*held, past}) > 1)):
@@ -324,15 +324,19 @@ class EncoderDecoder(PreTrainedModel):
         self.encoder = Stack(self.encoder_spec(config))
         self.decoder = Stack(self.decoder_spec(config))
 
-    @staticmethod
-    def encoder_spec(config: PreTrainedConfig) -> spec.Stack:
+    @classmethod
+    def encoder_spec(cls, config: PreTrainedConfig) -> spec.Stack:
         """The family's encoder."""
         raise NotImplementedError
 
-    @staticmethod
-    def decoder_spec(config: PreTrainedConfig) -> spec.Stack:
+    @classmethod
+    def decoder_spec(cls, config: PreTrainedConfig) -> spec.Stack:
         """The family's decoder."""
         raise NotImplementedError
+
+    def positions(self, ids: Tensor | None, mask: Tensor | None, cache: Cache | None = None) -> Tensor | None:
+        """[B, T] positions of tokens, for families in which they are not the columns."""
+        return None
 
     def encode(
         self,
@@ -348,6 +352,7 @@ class EncoderDecoder(PreTrainedModel):
             self.encoder,
             input_ids=input_ids,
             attention_mask=attention_mask,
+            position_ids=self.positions(input_ids, attention_mask),
             inputs_embeds=inputs_embeds,
             backend=self.attention_backend,
             trace=Trace(hidden=[] if output_hidden_states else None, attentions=[] if output_attentions else None),
@@ -368,6 +373,11 @@ class EncoderDecoder(PreTrainedModel):
         output_attentions: bool | None = None,
     ) -> tuple[States, Seq2SeqOutput]:
         """The decoder's packed states, and an output that holds all but what a head adds."""
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            raise ArgumentError(
+                f"{type(self).__name__} got nothing for its decoder: pass decoder_input_ids or decoder_inputs_embeds "
+                "(a model that writes text also makes them from labels)"
+            )
         config = self.config
         hidden = bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states)
         seen = bool(config.output_attentions if output_attentions is None else output_attentions)
@@ -389,6 +399,7 @@ class EncoderDecoder(PreTrainedModel):
             self.decoder,
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
+            position_ids=self.positions(decoder_input_ids, decoder_attention_mask, cache),
             inputs_embeds=decoder_inputs_embeds,
             cache=cache,
             source=source,

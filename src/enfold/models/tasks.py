@@ -25,18 +25,20 @@ class TaskModel(PreTrainedModel):
         base_class: the base model.
         base_options: what its constructor gets beside the configuration.
         head_names: rows of the name table for the head.
+        prefix: how the base's names begin in the checkpoint; None: with `base_model_prefix`.
     """
 
     base_class: ClassVar[type[SingleStack]]
     base_options: ClassVar[dict[str, Any]] = {}
     head_names: ClassVar[str] = ""
+    prefix: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         base = getattr(cls, "base_class", None)
         if base is None:
             return
-        cls.config_class, cls.ignorable = base.config_class, base.ignorable
+        cls.config_class, cls.ignorable, cls.omissible = base.config_class, base.ignorable, base.omissible
         prefix = cls.__dict__.get("base_model_prefix", base.base_model_prefix)
         cls.base_model_prefix = prefix
 
@@ -45,7 +47,7 @@ class TaskModel(PreTrainedModel):
         self.base = self.base_class(config, **self.base_options)
 
     def name_table(self) -> NameTable:
-        prefix = f"{self.base_model_prefix}." if self.base_model_prefix else ""
+        prefix = self.base_model_prefix and f"{self.base_model_prefix}." if self.prefix is None else self.prefix
         return self.base.name_table().under("base.", prefix) + NameTable(self.head_names)
 
     def std(self, name: str) -> float:
@@ -104,6 +106,10 @@ class MaskedLM(LanguageModel):
 class CausalLM(LanguageModel):
     """Scores of the next token."""
 
+    def targets(self, labels: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, T] what each column is to predict; -100 where nothing counts."""
+        return next_token_labels(labels, mask)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -129,7 +135,7 @@ class CausalLM(LanguageModel):
         scores = self.scores(states.packed)
         loss = None
         if labels is not None:
-            loss = token_loss(scores, states.packing.pack(next_token_labels(labels, attention_mask)))
+            loss = token_loss(scores, states.packing.pack(self.targets(labels, attention_mask)))
         logits = states.packing.unpack(scores)[:, -logits_to_keep:]
         return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
 

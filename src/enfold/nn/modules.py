@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from enfold.base.errors import ArgumentError, LengthError
 from enfold.nn import kernels, kernels_plain, spec
-from enfold.nn.attention import Query, Rule, attend
+from enfold.nn.attention import Bias, Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
 from enfold.nn.int8 import intact
 from enfold.nn.linear import Embedding, Group, Linear, untouched
@@ -206,6 +206,10 @@ class Attention(nn.Module):
         )
         return q, cache.held(depth, stores, where)
 
+    def bias(self, context: Context) -> Bias | None:
+        """What is added to the scores."""
+        return context.relative if self.spec.biased else None
+
     def answer(
         self,
         q: Tensor,
@@ -221,7 +225,7 @@ class Attention(nn.Module):
             keys,
             self.rules[self.training],
             context.where,
-            bias=context.relative if self.spec.biased else None,
+            bias=self.bias(context),
             contents=contents,
             probabilities=probabilities,
             sinks=self.sinks,
@@ -366,15 +370,19 @@ class Embed(nn.Module):
             x = x + (self.types.weight[0] if types is None else self.types(types))
         elif types is not None and bool(types.any()):
             raise ArgumentError("token_type_ids holds types other than 0, and this model knows no types: leave it out")
-        if self.positions is not None:
-            if where.end > self.spec.positions:
-                raise LengthError(
-                    f"the input reaches position {where.end - 1}, and the model knows the {self.spec.positions} "
-                    f"positions 0…{self.spec.positions - 1}: shorten the text, or call the tokenizer (or the pipeline) "
-                    f"with truncation=True, max_length={self.spec.positions}"
-                )
-            x = x + self.positions(where.positions + self.spec.offset if self.spec.offset else where.positions)
-        return self.finish(x)
+        return self.finish(self.placed(x, where))
+
+    def placed(self, x: Tensor, where: Where) -> Tensor:
+        """Tokens [N, D] with their positions added."""
+        if self.positions is None:
+            return x
+        if where.end > self.spec.positions:
+            raise LengthError(
+                f"the input reaches position {where.end - 1}, and the model knows the {self.spec.positions} "
+                f"positions 0…{self.spec.positions - 1}: shorten the text, or call the tokenizer (or the pipeline) "
+                f"with truncation=True, max_length={self.spec.positions}"
+            )
+        return x + self.positions(where.positions + self.spec.offset if self.spec.offset else where.positions)
 
     def finish(self, x: Tensor) -> Tensor:
         """Norm, dropout, and the width of the stream: sums [N, E] → [N, D]."""
@@ -391,12 +399,18 @@ class Stack(nn.Module):
     def __init__(self, given: spec.Stack):
         super().__init__()
         self.spec = given
-        self.embed = Embed(given.embed, given.width) if given.embed else None
+        self.embed = given.embed.build(given.width) if given.embed else None
         self.layers = nn.ModuleList(Layer(layer, given.width) for layer in given.layers)
         self.relative = Relative(given.relative) if given.relative else None
         self.norm = norm(given.norm, given.width)
         self.checkpointing = False
         self._ropes: dict[spec.Rope, RopeTable] = {}
+
+    @property
+    def biased(self) -> bool:
+        """Whether the scores of some layer depend on distances."""
+        own = any(getattr(layer.attn.op, "biased", False) for layer in self.spec.layers)
+        return own or self.relative is not None
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Embedded tokens [N, D] → states [N, D]."""
@@ -405,6 +419,8 @@ class Stack(nn.Module):
         for depth, index in enumerate(self.spec.depths):
             if hidden is not None:
                 hidden.append(x)
+            if self.training and self.spec.layer_drop and float(torch.rand(())) < self.spec.layer_drop:
+                continue
             layer = self.layers[index]
             if self.checkpointing and self.training and torch.is_grad_enabled() and context.cache is None:
                 x = checkpoint(_afresh, layer, x, context, depth, use_reentrant=False)  # type: ignore[assignment]

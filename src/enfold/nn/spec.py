@@ -8,8 +8,10 @@
 Only what three families need has a field here; what one family needs is a subclass in its file.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "quick_gelu"]
 Pairs = Literal["halves", "neighbours"]
@@ -247,6 +249,12 @@ class Embed:
     padding_id: int | None = None
     width: int | None = None
 
+    def build(self, width: int) -> Any:
+        """The module, for a stream of `width`; a family whose embedding is its own overrides this."""
+        from enfold.nn.modules import Embed as Module
+
+        return Module(self, width)
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -257,6 +265,7 @@ class Stack:
         layers: the distinct layers.
         schedule: which layer runs at each depth; None runs each once. Caches are keyed by depth.
         norm_dropout: dropout after the last norm (T5).
+        layer_drop: probability with which a layer is left out of a step of training (Fan et al. 2020).
     """
 
     width: int
@@ -266,8 +275,14 @@ class Stack:
     relative: Relative | None = None
     schedule: tuple[int, ...] | None = None
     norm_dropout: float = 0.0
+    layer_drop: float = 0.0
 
     @property
     def depths(self) -> tuple[int, ...]:
         """The layer that runs at each depth."""
         return self.schedule if self.schedule is not None else tuple(range(len(self.layers)))
+
+
+def extended(given: Any, kind: type[T], **entries: Any) -> T:
+    """A spec as one of a subclass, with its further entries."""
+    return kind(**{field.name: getattr(given, field.name) for field in fields(given)} | entries)

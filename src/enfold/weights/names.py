@@ -145,6 +145,11 @@ class NameTable:
         named = ":".join([storage, *map(str, sizes)])
         return NameTable(rows=[replace(row, storage=named) if row.storage == storage else row for row in self.rows])
 
+    def part(self, ours: str, renamed: str) -> "NameTable":
+        """The rows whose name here begins with `ours`, which becomes `renamed`: one stack of several."""
+        kept = [row for row in self.rows if row.ours.startswith(ours)]
+        return NameTable(rows=[replace(row, ours=renamed + row.ours.removeprefix(ours)) for row in kept])
+
     def __add__(self, other: "NameTable") -> "NameTable":
         return NameTable(rows=self.rows + other.rows)
 
