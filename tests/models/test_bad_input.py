@@ -242,7 +242,7 @@ def test_weights_of_another_family(folder):
     ("options", "message"),
     [
         ({"dtype": "float23"}, r"dtype='float23' is unknown; expected 'auto', 'int8' or one of float32"),
-        ({"torch_dtype": "int8"}, "dtype='int8' is unknown"),
+        ({"torch_dtype": "int4"}, "dtype='int4' is unknown"),
         ({"dtype": torch.int64}, r"dtype=torch\.int64.*floating"),
         ({"device": "cuda"}, "sees no CUDA device here: use device='cpu'"),
         ({"device": "toaster"}, "'toaster' is unknown; expected 'cpu'"),
