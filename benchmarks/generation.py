@@ -1,9 +1,9 @@
-"""Generation by three sizes of model with random weights, beside transformers' `generate` and CTranslate2 on the same files.
+"""Generation by three sizes of model with random weights, beside transformers and CTranslate2 on the same files.
 
     python -m benchmarks.generation [gpt2] [llama] [marian] [--dtypes float32 bfloat16 int8] [--quick]
 
-GPT-2 of 124M parameters, a LLaMA of 1.1B, Marian's base size; one prompt and 16 of mixed length; greedy, and 4 beams. int8
-stands beside transformers' fp32, which has no int8 on CPUs. CTranslate2 is measured where it is installed.
+GPT-2 of 124M parameters, a LLaMA of 1.1B, Marian's base size; one prompt and 16 of mixed length; greedy, and 4 beams.
+int8 stands beside transformers' fp32, which has no int8 on CPUs. CTranslate2 is measured where it is installed.
 """
 
 import argparse

@@ -21,6 +21,7 @@ def test_answers_stay_near(row: Row):
     for stack in rounded.stacks():
         left = {name.rpartition(".")[2] for name, module in stack.named_modules() if type(module) is Linear}
         assert left <= {"router", "shared_gate"}
+    assert not any("experts" in name and p.dim() > 2 for name, p in rounded.named_parameters())
     routed = any(name.endswith(".router") for name, _ in rounded.named_modules())  # a near tie chooses another expert
     assert rounded.dtype is torch.float32
     assert rounded.num_parameters() == exact.num_parameters()

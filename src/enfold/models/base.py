@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from enfold.base.errors import ArgumentError, ConfigError
 from enfold.models.config import PreTrainedConfig
 from enfold.nn.attention import backend_name
-from enfold.nn.int8 import Int8Linear
 from enfold.nn.linear import Linear
 from enfold.nn.modules import RMSNormFromOne, Stack, join_groups
 from enfold.weights.names import NameTable
@@ -237,7 +236,7 @@ class PreTrainedModel(nn.Module):
 
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; enfold writes safetensors only")
-        if any(isinstance(module, Int8Linear) for module in self.modules()):
+        if self.rounded_weights():
             raise ArgumentError(
                 'the weights of this model were rounded by dtype="int8", and files of them would be worse than those '
                 'they came from: load it with dtype="auto" and save that'
@@ -276,14 +275,18 @@ class PreTrainedModel(nn.Module):
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights; tied ones count once."""
         excluded = {m.weight for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
-        rounded = {f"{name}.weight": m for name, m in self.named_modules() if isinstance(m, Int8Linear)}
-        return sum(
-            p.numel() for p in self.parameters() if p not in excluded and (p.requires_grad or not only_trainable)
-        ) + sum(
-            m.in_features * m.out_features
-            for name, m in rounded.items()
-            if not only_trainable and name not in self.ties()
-        )
+        counts = [p.numel() for p in self.parameters() if p not in excluded and (p.requires_grad or not only_trainable)]
+        if not only_trainable:
+            counts += [count for name, count in self.rounded_weights().items() if name not in self.ties()]
+        return sum(counts)
+
+    def rounded_weights(self) -> dict[str, int]:
+        """Weights that are bytes (`dtype="int8"`), and how many numbers each stands for."""
+        return {
+            f"{prefix}.{name}".lstrip("."): count
+            for prefix, module in self.named_modules()
+            for name, count in getattr(module, "rounded", {}).items()
+        }
 
     def stacks(self) -> list[Stack]:
         return [module for module in self.modules() if isinstance(module, Stack)]

@@ -18,7 +18,7 @@ from enfold.models.llama import (
 )
 from enfold.models.mixtures import ATTENTION, MixtureForCausalLM
 from enfold.models.windows import LayeredConfig
-from enfold.nn import kernels, moe, spec
+from enfold.nn import moe, spec
 from enfold.nn.linear import Linear
 from enfold.nn.modules import Attention
 from enfold.weights.names import NameTable
@@ -119,13 +119,12 @@ class ClampedExperts(moe.Experts):
         self.alpha, self.limit = given.alpha, given.limit
 
     def runner(self):
-        weights = (self.gate_up, self.gate_up_bias, self.down, self.down_bias)
-        gate_up, gate_up_bias, down, down_bias = map(self.by_expert, weights)
+        gate_up, down = self.product("gate_up", "gate_up_bias"), self.product("down", "down_bias")
 
         def run(expert: int, x: Tensor) -> Tensor:
-            both = kernels.linear(x, gate_up[expert], gate_up_bias[expert])
+            both = gate_up(expert, x)
             gate, up = both[:, ::2].clamp(max=self.limit), both[:, 1::2].clamp(-self.limit, self.limit)
-            return kernels.linear((up + 1) * gate * torch.sigmoid(gate * self.alpha), down[expert], down_bias[expert])
+            return down(expert, (up + 1) * gate * torch.sigmoid(gate * self.alpha))
 
         return run
 

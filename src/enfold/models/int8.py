@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from enfold.models.base import PreTrainedModel
 from enfold.nn.int8 import quantise, regroup
 from enfold.nn.linear import untouched
+from enfold.nn.moe import Experts
 
 
 def is_int8(dtype: Any) -> bool:
@@ -16,33 +16,40 @@ def is_int8(dtype: Any) -> bool:
 
 
 def rounds(model: PreTrainedModel, name: str) -> bool:
-    """Whether the linear map `name` becomes bytes: those of the stacks and the one onto the vocabulary do.
+    """Whether the weight `name` becomes bytes: linear maps of the stacks do, experts, and the map onto the vocabulary.
 
     A task's own head stays as it is, being small, and so does what a module lists as `exact`.
     """
-    module = model.get_submodule(name)
     owner, _, leaf = name.rpartition(".")
-    if leaf in getattr(model.get_submodule(owner), "exact", ()):
+    module = model.get_submodule(owner)
+    if isinstance(module, Experts):
+        return leaf in module.stacked and getattr(module, leaf).is_floating_point()
+    if leaf != "weight" or not untouched(module):
         return False
-    return untouched(module) and (
-        module is model.get_output_embeddings()
-        or any(module is inner for stack in model.stacks() for inner in stack.modules())
+    above, _, called = owner.rpartition(".")
+    if called in getattr(model.get_submodule(above), "exact", ()):
+        return False
+    return module is model.get_output_embeddings() or any(
+        module is inner for stack in model.stacks() for inner in stack.modules()
     )
 
 
 def replace(model: PreTrainedModel, name: str) -> None:
-    """Round the linear map `name` to bytes, in place."""
+    """Round the weight `name` to bytes, in place."""
     owner, _, leaf = name.rpartition(".")
-    quantise(model.get_submodule(owner), leaf)
+    module = model.get_submodule(owner)
+    if isinstance(module, Experts):
+        module.round(leaf)
+    else:
+        above, _, called = owner.rpartition(".")
+        quantise(model.get_submodule(above), called)
 
 
 @torch.no_grad()
 def round_to_int8(model: PreTrainedModel) -> None:
     """Round what is not rounded yet; a tied map onto the vocabulary gets bytes of its own, and the table stays."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    tied = model.ties()
-    for name in filter(lambda name: rounds(model, name), names):
+    for name in [name for name, _ in model.named_parameters(remove_duplicate=False) if rounds(model, name)]:
         replace(model, name)
-        if f"{name}.weight" in tied:
-            model.untied.add(f"{name}.weight")
+        if name in model.ties():
+            model.untied.add(name)
     regroup(model)

@@ -302,8 +302,8 @@ def fill(
                 report.mismatched.append((name, checkpoint.shape(name), _shape(weight, piece)))
         if len(held) == len(pieces):
             _read(model, ours, weight, checkpoint, held, dtype)
-            if int8 and ours.endswith(".weight") and rounds(model, ours.removesuffix(".weight")):
-                replace(model, ours.removesuffix(".weight"))
+            if int8 and rounds(model, ours):
+                replace(model, ours)
         else:
             fresh.append(ours)
             partly[ours] = held

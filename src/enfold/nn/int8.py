@@ -43,6 +43,7 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.rounded = {"weight": self.in_features * self.out_features}  # the numbers that the bytes stand for
         packed, scale = pack(linear.weight)
         self.register_buffer("packed", packed)
         self.register_buffer("scale", scale)

@@ -5,12 +5,14 @@ x ── router ── weights, chosen ─┐
 └── shared MLP (× sigmoid gate) ────────────────────────┘
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 
 from enfold.nn import kernels, kernels_plain, spec
+from enfold.nn.int8 import pack
 from enfold.nn.linear import Linear
 from enfold.nn.modules import ACTIVATIONS, MLP
 
@@ -18,15 +20,25 @@ if TYPE_CHECKING:
     from enfold.nn.modules import Context
 
 
+Run = Callable[[int, Tensor], Tensor]
+
+
 class Experts(nn.Module):
     """Gated MLPs, their weights stacked: `gate_up` [E, 2, W, D], `down` [E, D, W].
+
+    Attributes:
+        stacked: the weights that `round` may turn into bytes.
+        rounded: those that it has turned, and how many numbers each stands for.
 
     One product for each expert that has tokens: on CPUs the native kernel is up to twice as fast as torch's grouped
     product, and one token's step reads the weights of its own experts only.
     """
 
+    stacked = ("gate_up", "down")
+
     def __init__(self, given: spec.MoE, width: int):
         super().__init__()
+        self.rounded: dict[str, int] = {}
         self.gate_up = nn.Parameter(torch.empty(given.experts, 2, given.width, width))
         self.down = nn.Parameter(torch.empty(given.experts, width, given.width))
         self.act = given.act
@@ -44,24 +56,50 @@ class Experts(nn.Module):
         answers = answers[order.argsort()].view(tokens, each, -1)
         return (answers * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
-    def runner(self):
+    def runner(self) -> Run:
         """What answers for one expert: (number, its tokens [M, D]) → [M, D]."""
-        gate_up, down = self.by_expert(self.gate_up.flatten(1, 2)), self.by_expert(self.down)
+        gate_up, down = self.product("gate_up"), self.product("down")
         fused = self.act in kernels_plain.ACTIVATIONS
 
         def run(expert: int, x: Tensor) -> Tensor:
-            both = kernels.linear(x, gate_up[expert])
+            both = gate_up(expert, x)
             if fused:
-                return kernels.linear(kernels.gated(both, self.act), down[expert])
+                return down(expert, kernels.gated(both, self.act))
             gate, up = both.chunk(2, dim=-1)
-            return kernels.linear(ACTIVATIONS[self.act](gate) * up, down[expert])
+            return down(expert, ACTIVATIONS[self.act](gate) * up)
 
         return run
 
+    def product(self, name: str, bias: str | None = None) -> Run:
+        """Rows by one expert's part of the weight `name`: (number, [M, in]) → [M, out]."""
+        biases = [None] * len(self.down) if bias is None else self.by_expert(getattr(self, bias))
+        weight = getattr(self, name)
+        if weight.dtype is torch.uint8:
+            scale = getattr(self, f"{name}_scale")
+            return lambda expert, x: kernels.linear_int8(x, weight[expert], scale[expert], biases[expert])
+        parts = self.by_expert(weight if weight.dim() == 3 else weight.flatten(1, 2))
+        return lambda expert, x: kernels.linear(x, parts[expert], biases[expert])
+
     @staticmethod
-    def by_expert(stacked: Tensor):
+    def by_expert(stacked: Tensor) -> Sequence[Tensor]:
         """Experts' weights by number; taken apart at once where gradients are put together again."""
-        return stacked.unbind(0) if torch.is_grad_enabled() else stacked
+        return stacked.unbind(0) if torch.is_grad_enabled() else stacked  # type: ignore[return-value]
+
+    def round(self, name: str) -> None:
+        """Put bytes in the place of the weight `name` (see `enfold.nn.int8`)."""
+        weight = getattr(self, name)
+        packed, scales = zip(*map(pack, weight if weight.dim() == 3 else weight.flatten(1, 2)), strict=True)
+        delattr(self, name)
+        self.register_buffer(name, torch.stack(packed))
+        self.register_buffer(f"{name}_scale", torch.stack(scales))
+        self.rounded[name] = weight.numel()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        exact = {name: getattr(self, f"{name}_scale") for name in self.rounded}
+        super()._apply(fn, recurse)
+        for name, scale in exact.items():  # whatever dtype the rest of the model gets
+            setattr(self, f"{name}_scale", scale.to(getattr(self, name).device))
+        return self
 
     def draw(self, name: str, parameter: Tensor, std: float) -> None:
         """Fill a fresh parameter."""
