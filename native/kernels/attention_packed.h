@@ -34,9 +34,10 @@ inline void transpose4(const float *const rows[4], int64_t d, float *panel, int6
 }
 
 template <class T>
-inline void gather_head(const AttendPacked &a, int64_t first, int64_t kv_head, const Gathered &g) {
-  const T *k = static_cast<const T *>(a.k) + first * a.k_row + kv_head * a.k_head;
-  const T *v = static_cast<const T *>(a.v) + first * a.v_row + kv_head * a.v_head;
+inline void gather_head(const AttendPacked &a, int64_t b, int64_t kv_head, const Gathered &g) {
+  const int64_t first = a.lengths ? 0 : a.offsets[b];
+  const T *k = static_cast<const T *>(a.k) + b * a.k_batch + first * a.k_row + kv_head * a.k_head;
+  const T *v = static_cast<const T *>(a.v) + b * a.v_batch + first * a.v_row + kv_head * a.v_head;
   alignas(64) float wide[4][kHeadDim];
   for (int64_t j = 0; j < g.padded; j += 4) {
     const float *rows[4];
@@ -73,9 +74,9 @@ inline void score_panel(const Queries &q, const float *panel, int64_t d, float *
     for (int n = 0; n < N; ++n) store(scores + r * row + n * W, total[r][n]);
 }
 
-// Queries [i, i + G) of a sequence whose keys are gathered.
+// Queries [i, i + G) of a sequence whose keys are gathered; the first of its queries is row `first` and key `past`.
 template <class T, int G>
-void attend_rows(const AttendPacked &a, int64_t first, int64_t head, int64_t i, const Gathered &g) {
+void attend_rows(const AttendPacked &a, int64_t first, int64_t past, int64_t head, int64_t i, const Gathered &g) {
   Queries q;
   alignas(64) float values[G][kHeadDim];
   float *target[G];
@@ -83,8 +84,11 @@ void attend_rows(const AttendPacked &a, int64_t first, int64_t head, int64_t i, 
     target[r] = values[r];
     widen_query(static_cast<const T *>(a.q) + (first + i + r) * a.q_row + head * a.q_head, a.scale, a.d, q.row[r]);
   }
-  const int64_t seen = a.causal ? i + G : g.length;  // by the last of these queries
-  for (int64_t j = 0; j < seen; j += kPanel) {
+  const int64_t place = past + i, window = a.window ? a.window : g.length;
+  const auto begin = [&](int64_t p) { return p < window ? 0 : p - window + 1; };
+  const auto end = [&](int64_t p) { return a.causal ? p + 1 : p + window < g.length ? p + window : g.length; };
+  const int64_t start = begin(place) / W * W, seen = end(place + G - 1);  // by all of these queries
+  for (int64_t j = start / kPanel * kPanel; j < seen; j += kPanel) {
     const float *panel = g.keys + j * a.d;
     float *scores = g.scores + j;
     switch (g.padded - j >= kPanel ? kWide : (g.padded - j) / W) {
@@ -98,33 +102,42 @@ void attend_rows(const AttendPacked &a, int64_t first, int64_t head, int64_t i, 
   }
   float weight[G];
   for (int r = 0; r < G; ++r) {
-    float *scores = g.scores + r * g.padded;
-    const int count = int(a.causal ? i + r + 1 : g.length);
+    // What this query doesn't see lies around its keys; a vector that holds some of both is masked lane by lane.
+    const int64_t from = begin(place + r), aligned = from / W * W;
+    float *scores = g.scores + r * g.padded + aligned;
+    const int count = int(end(place + r) - aligned);
+    if (a.softcap > 0) {
+      const V cap = set1(a.softcap);
+      for (int j = 0; j < count; j += W) store(scores + j, cap * tanh(load(scores + j) / cap));
+    }
     if (a.bias) {
-      const float *bias = a.bias + head * a.bias_head + (i + r) * a.bias_row;
+      const float *bias = a.bias + head * a.bias_head + (place + r) * a.bias_row + aligned;
       int j = 0;
       for (; j + W <= count; j += W) store(scores + j, load(scores + j) + load(bias + j));
       for (; j < count; ++j) scores[j] += bias[j];
     }
+    for (int64_t j = aligned; j < from; ++j) scores[j - aligned] = -__builtin_inff();
     float top;
     const float total = soften(scores, count, top);
-    weight[r] = total == 0 ? 0.0f : 1.0f / total;
-    for (int64_t j = count; j < seen; ++j) scores[j] = 0;
+    weight[r] = share(total, top, a.sinks ? a.sinks + head : nullptr);
+    for (int64_t j = start; j < aligned; ++j) scores[j - aligned] = 0;
+    for (int64_t j = aligned + count; j < seen; ++j) scores[j - aligned] = 0;
   }
-  gather<float, G>(g.scores, g.padded, g.values, g.width, int(seen), g.width, target);
+  gather<float, G>(g.scores + start, g.padded, g.values + start * g.width, g.width, int(seen - start), g.width, target);
   T *out = static_cast<T *>(a.out) + ((first + i) * a.H + head) * a.d;
   for (int r = 0; r < G; ++r) finish(values[r], weight[r], a.d, out + r * a.H * a.d);
 }
 
 template <class T>
 void attend_packed_typed(const AttendPacked &a) {
-  int64_t longest = 0, work = 0;
+  int64_t longest = 0, most = 0, work = 0;  // longest: keys, most: queries
   for (int64_t b = 0; b < a.B; ++b) {
-    const int64_t length = a.offsets[b + 1] - a.offsets[b];
+    const int64_t queries = a.offsets[b + 1] - a.offsets[b], length = a.lengths ? a.lengths[b] : queries;
     longest = length > longest ? length : longest;
-    work += length * length;
+    most = queries > most ? queries : most;
+    work += queries * (a.window && 2 * a.window < length ? 2 * a.window : length);
   }
-  const int64_t chunks = (longest + kChunk - 1) / kChunk;
+  const int64_t chunks = (most + kChunk - 1) / kChunk;
   const int threads = useful_threads(a.threads, work * a.H * a.d, 1 << 18);
   spread(a.B * a.H * chunks, 1, threads, [&](int64_t first_task, int64_t last_task) {
     Gathered g;
@@ -137,14 +150,16 @@ void attend_packed_typed(const AttendPacked &a) {
       // Chunks of one head are neighbours, so a single thread gathers each head's keys once.
       const int64_t chunk = task % chunks, head = task / chunks % a.H, b = task / chunks / a.H;
       const int64_t first = a.offsets[b], from = chunk * kChunk;
-      g.length = a.offsets[b + 1] - first;
-      if (from >= g.length) continue;
+      const int64_t queries = a.offsets[b + 1] - first;
+      if (from >= queries) continue;
+      g.length = a.lengths ? a.lengths[b] : queries;
       g.padded = (g.length + W - 1) / W * W;
-      if (from == 0 || task == first_task) gather_head<T>(a, first, head / (a.H / a.Hkv), g);
-      const int64_t to = from + kChunk < g.length ? from + kChunk : g.length;
+      const int64_t past = g.length - queries;
+      if (from == 0 || task == first_task) gather_head<T>(a, b, head / (a.H / a.Hkv), g);
+      const int64_t to = from + kChunk < queries ? from + kChunk : queries;
       int64_t i = from;
-      for (; i + kQueries <= to; i += kQueries) attend_rows<T, kQueries>(a, first, head, i, g);
-      for (; i < to; ++i) attend_rows<T, 1>(a, first, head, i, g);
+      for (; i + kQueries <= to; i += kQueries) attend_rows<T, kQueries>(a, first, past, head, i, g);
+      for (; i < to; ++i) attend_rows<T, 1>(a, first, past, head, i, g);
     }
   });
 }

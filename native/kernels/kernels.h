@@ -67,21 +67,25 @@ struct AttendDecode {
   int threads;
 };
 
-// Attention inside each of the sequences that lie one after another in the rows of q, k and v.
+// Attention of the sequences that lie one after another in the rows of q: over their own rows of k and v, or over a
+// cache, where the queries of a sequence are the last of its keys.
 struct AttendPacked {
   const void *q;  // [N, H, d]
   int64_t q_row, q_head;
-  const void *k;  // [N, Hkv, d]
-  int64_t k_row, k_head;
+  const void *k;  // [N, Hkv, d] or a cache [B, capacity, Hkv, d], by its strides
+  int64_t k_batch, k_row, k_head;
   const void *v;
-  int64_t v_row, v_head;
+  int64_t v_batch, v_row, v_head;
   const int64_t *offsets;  // [B + 1], rows of the sequences
+  const int64_t *lengths;  // [B], keys of each sequence in a cache; null: as many as rows
   const float *bias;       // [H, longest, longest], added to the scaled scores; may be null
   int64_t bias_head, bias_row;
   void *out;  // [N, H, d], contiguous
   int64_t B, H, Hkv, d;
   bool causal;
-  float scale;
+  int64_t window;      // a query sees itself and window - 1 keys on each side; 0: all
+  const float *sinks;  // [H], a further score of each head, whose value is zero; may be null
+  float scale, softcap;  // softcap 0: none
   Type type;
   int threads;
 };

@@ -63,21 +63,27 @@ int64_t attend_decode(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, i
   return -1;
 }
 
-// Returns the first offset that doesn't fit, or -1.
-int64_t attend_packed(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, int64_t k_row, int64_t k_head, uintptr_t v,
-                      int64_t v_row, int64_t v_head, uintptr_t offsets, uintptr_t bias, int64_t bias_head,
-                      int64_t bias_row, int64_t bias_length, uintptr_t out, int64_t N, int64_t B, int64_t H, int64_t Hkv,
-                      int64_t d, bool causal, float scale, int type, int threads) {
-  const AttendPacked a{at<void>(q), q_row, q_head, at<void>(k), k_row, k_head, at<void>(v), v_row, v_head,
-                       at<const int64_t>(offsets), at<const float>(bias), bias_head, bias_row, at<void>(out),
-                       B, H, Hkv, d, causal, scale, Type(type), threads};
+// Returns the first offset (or sequence) that doesn't fit, or -1.
+int64_t attend_packed(uintptr_t q, int64_t q_row, int64_t q_head, uintptr_t k, int64_t k_batch, int64_t k_row,
+                      int64_t k_head, uintptr_t v, int64_t v_batch, int64_t v_row, int64_t v_head, uintptr_t offsets,
+                      uintptr_t lengths, int64_t capacity, uintptr_t bias, int64_t bias_head, int64_t bias_row,
+                      int64_t bias_length, uintptr_t out, int64_t N, int64_t B, int64_t H, int64_t Hkv, int64_t d,
+                      bool causal, int64_t window, uintptr_t sinks, float scale, float softcap, int type,
+                      int threads) {
+  const AttendPacked a{at<void>(q), q_row, q_head, at<void>(k), k_batch, k_row, k_head, at<void>(v), v_batch, v_row,
+                       v_head, at<const int64_t>(offsets), at<const int64_t>(lengths), at<const float>(bias), bias_head,
+                       bias_row, at<void>(out), B, H, Hkv, d, causal, window, at<const float>(sinks), scale, softcap,
+                       Type(type), threads};
   if (a.offsets[0] != 0) return 0;
+  int64_t work = 0;
   for (int64_t b = 1; b <= B; ++b) {
-    const int64_t length = a.offsets[b] - a.offsets[b - 1];
-    if (length < 0 || a.offsets[b] > N || (bias && length > bias_length)) return b;
+    const int64_t queries = a.offsets[b] - a.offsets[b - 1], length = a.lengths ? a.lengths[b - 1] : queries;
+    if (queries < 0 || a.offsets[b] > N || (bias && length > bias_length)) return b;
+    if (a.lengths && (length < queries || length > capacity)) return b;
+    work += queries * length;
   }
   if (a.offsets[B] != N) return B;
-  unlocked(N * H * d * 16, [&] { table().attend_packed(a); });
+  unlocked(work * H * d, [&] { table().attend_packed(a); });
   return -1;
 }
 

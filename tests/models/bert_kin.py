@@ -22,11 +22,43 @@ ODD = SMALL | {
     "classifier_dropout": 0.3,
 }
 ONE = SMALL | {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 1, "hidden_act": "gelu_new"}
+MODERN = SMALL | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
 DISENTANGLED = SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 ROBERTA = {"plain": SMALL, "odd": ODD, "other padding": ONE | {"pad_token_id": 5}}
 CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
+    "modernbert": {
+        "plain": MODERN | {"local_attention": 6, "num_hidden_layers": 4},
+        "biased": MODERN
+        | {
+            "hidden_size": 36,
+            "num_attention_heads": 6,
+            "num_hidden_layers": 5,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "norm_bias": True,
+            "classifier_bias": True,
+            "classifier_pooling": "mean",
+            "decoder_bias": False,
+            "hidden_activation": "relu",
+            "classifier_activation": "silu",
+            "local_attention": 3,
+            "global_attn_every_n_layers": 2,
+            "norm_eps": 1e-3,
+        },
+        "sparse": MODERN
+        | {
+            "num_hidden_layers": 3,
+            "local_attention": 128,
+            "tie_word_embeddings": False,
+            "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+            },
+        },
+    },
     "mpnet": {
         "plain": SMALL | {"pad_token_id": 1},
         "odd": ODD | {"relative_attention_num_buckets": 35, "classifier_dropout": None},

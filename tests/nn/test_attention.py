@@ -208,8 +208,8 @@ def test_probabilities_are_shown_by_the_plain_backend_only():
 
 @pytest.mark.skipif(kernels.available() is None, reason="the native kernels are turned off")
 def test_refusals_name_their_reason():
-    query, _ = stored_query((2, 1), (3, 3), 2, Rule(True, 1.0))
-    with pytest.raises(ArgumentError, match=r"one new token a sequence.*Accepting: sdpa, plain"):
+    query, _ = stored_query((2, 1), (3, 3), 2, Rule(False, 1.0))
+    with pytest.raises(ArgumentError, match=r"one token a sequence, or a decoder's own past.*Accepting: sdpa, plain"):
         attend(query, "native")
     query, _ = packed_query((3,), 2, Rule(True, 1.0))
     query.q.requires_grad_(True)

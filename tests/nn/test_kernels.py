@@ -279,6 +279,46 @@ def test_attend_packed_equals_float64(level, native, dtype, heads, kv_heads, d):
         close(ours, exact, dtype, torch.tensor(1.0))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("heads", "kv_heads", "d"), [(4, 4, 32), (6, 2, 37)])
+@pytest.mark.parametrize("window", [1, 2, 7, 33, 64, 500])
+def test_windows_caps_and_sinks_of_packed_attention(level, native, dtype, heads, kv_heads, d, window):
+    lengths = [5, 1, 0, 64, 70, 3, 131, 16]
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    q, k, v = torch.randn(int(offsets[-1]), heads + 2 * kv_heads, d).to(dtype).split([heads, kv_heads, kv_heads], 1)
+    bias, sinks = torch.randn(heads, 140, 140), torch.randn(heads)
+    for causal in (False, True):
+        for extra in ({}, {"bias": bias}, {"softcap": 3.0, "sinks": sinks}):
+            ours = kernels.attend_packed(q, k, v, offsets, d**-0.5, causal=causal, window=window, **extra)
+            assert native.pop() == "attend_packed"
+            wide = {name: value.double() if isinstance(value, torch.Tensor) else value for name, value in extra.items()}
+            given = {"bias": None} | wide | {"causal": causal, "window": window}
+            exact = kernels_plain.attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, **given)
+            close(ours, exact, dtype, torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", [None, 1, 6, 40])
+def test_packed_attention_over_a_cache(level, native, dtype, window):
+    new, every = [3, 1, 0, 40, 7], [9, 1, 4, 40, 70]
+    offsets, lengths = torch.tensor([0, *new]).cumsum(0), torch.tensor(every)
+    q = torch.randn(int(offsets[-1]), 6, 32).to(dtype)
+    k, v = torch.full((2, 5, 2, 80, 32), float("nan")).to(dtype).unbind(0)
+    for b, length in enumerate(every):
+        k[b, :, :length], v[b, :, :length] = torch.randn(2, 2, length, 32).to(dtype)
+    ours = kernels.attend_packed(q, k, v, offsets, 0.2, causal=True, window=window, lengths=lengths)
+    assert native == ["attend_packed"]
+    exact = kernels_plain.attend_packed(
+        q.double(), k.double(), v.double(), offsets, 0.2, None, True, window, lengths=lengths
+    )
+    close(ours, exact, dtype, torch.tensor(1.0))
+    for wrong in ([2, 1, 4, 40, 70], [9, 1, 4, 40, 81]):
+        with pytest.raises(ArgumentError, match="between the sequence's rows and 80"):
+            kernels.attend_packed(q, k, v, offsets, 0.2, causal=True, lengths=torch.tensor(wrong))
+    with pytest.raises(ArgumentError, match="window=0"):
+        kernels.attend_packed(q, k, v, offsets, 0.2, causal=True, window=0, lengths=lengths)
+
+
 def test_sequences_in_one_packing_do_not_touch(level):
     q, k, v = torch.randn(3, 40, 4, 16).unbind(0)
     offsets = torch.tensor([0, 7, 19, 40])

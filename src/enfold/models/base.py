@@ -90,12 +90,16 @@ class PreTrainedModel(nn.Module):
                 elif name == "bias":
                     parameter.zero_()
                 elif isinstance(module, (nn.Linear, nn.Embedding)):
-                    parameter.normal_(0.0, self.std(full))
+                    self.normal(parameter, self.std(full))
                     padding = self.padding_row(full)
                     if padding is not None and 0 <= padding < parameter.shape[0]:
                         parameter[padding].zero_()
                 else:
                     parameter.fill_(0.0 if isinstance(module, RMSNormFromOne) else 1.0)
+
+    def normal(self, parameter: Tensor, std: float) -> None:
+        """Draw a fresh weight."""
+        parameter.normal_(0.0, std)
 
     def padding_row(self, name: str) -> int | None:
         """The row of a fresh embedding that stays zero, if this is one with a padding token."""

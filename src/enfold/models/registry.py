@@ -249,6 +249,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "MixtralForCausalLM",
         },
     ),
+    "modernbert": (
+        "enfold.models.modernbert",
+        "ModernBertConfig",
+        {
+            "base": "ModernBertModel",
+            "masked-lm": "ModernBertForMaskedLM",
+            "sequence-classification": "ModernBertForSequenceClassification",
+            "token-classification": "ModernBertForTokenClassification",
+            "question-answering": "ModernBertForQuestionAnswering",
+            "multiple-choice": "ModernBertForMultipleChoice",
+        },
+    ),
     "mpnet": (
         "enfold.models.mpnet",
         "MPNetConfig",

@@ -300,6 +300,14 @@ def first_tokens(states: States) -> Tensor:
     return pick(states, torch.tensor(states.where.offsets[:-1], device=states.packed.device))
 
 
+def mean_tokens(states: States) -> Tensor:
+    """[B, D]: the mean of each row's states, zeros for a row that is all padding."""
+    lengths, packed = torch.tensor(states.where.lengths, device=states.packed.device), states.packed
+    rows = torch.arange(len(lengths), device=packed.device).repeat_interleave(lengths)
+    sums = packed.new_zeros(len(lengths), packed.shape[-1]).index_add(0, rows, packed)
+    return sums / lengths.clamp(min=1)[:, None]
+
+
 def pick(states: States, index: Tensor) -> Tensor:
     """[B, D]: one packed state for each sequence, zeros for a sequence that is all padding."""
     if all(states.where.lengths):

@@ -53,6 +53,9 @@ class TaskModel(PreTrainedModel):
     def std(self, name: str) -> float:
         return self.base.std(name.removeprefix("base."))
 
+    def normal(self, parameter: Tensor, std: float) -> None:
+        self.base.normal(parameter, std)
+
     def padding_row(self, name: str) -> int | None:
         return self.base.padding_row(name)
 
@@ -204,6 +207,10 @@ class TokenClassification(TaskModel):
         """Dropout before the classifier."""
         return 0.1 if self.config.classifier_dropout is None else self.config.classifier_dropout
 
+    def features(self, states: Tensor) -> Tensor:
+        """What the head maps, of states [N, D]."""
+        return self.drop(states, self.head_dropout())
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -215,7 +222,7 @@ class TokenClassification(TaskModel):
     ) -> LogitsOutput | tuple:
         """Logits [B, T, classes]; `labels` [B, T] with -100 where nothing counts."""
         states = self.base.run(input_ids, attention_mask, **inputs)
-        scores = getattr(self, self.head)(self.drop(states.packed, self.head_dropout()))
+        scores = getattr(self, self.head)(self.features(states.packed))
         loss = None if labels is None else token_loss(scores, states.packing.pack(labels))
         return finish(self.result(states, loss=loss, logits=states.packing.unpack(scores)), self.config, return_dict)
 
@@ -233,6 +240,10 @@ class QuestionAnswering(TaskModel):
         """Dropout before the head."""
         return 0.0
 
+    def features(self, states: Tensor) -> Tensor:
+        """What the head maps, of states [N, D]."""
+        return self.drop(states, self.head_dropout())
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -245,7 +256,7 @@ class QuestionAnswering(TaskModel):
     ) -> QuestionAnsweringOutput | tuple:
         """Start and end logits [B, T]; -inf at padding."""
         states = self.base.run(input_ids, attention_mask, **inputs)
-        start, end = spans(self.qa_outputs(self.drop(states.packed, self.head_dropout())), states)
+        start, end = spans(self.qa_outputs(self.features(states.packed)), states)
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions)

@@ -221,32 +221,38 @@ class Native:
             return "it has no gradient"
         if query.rule.dropout:
             return "it has no dropout"
+        if isinstance(query.keys, Stored) and query.where.decoding:
+            return None
+        if query.contents is not None or query.gaps is not None:
+            return "for more than one token a sequence it serves biases that depend on distance alone"
         if isinstance(query.keys, Stored):
-            return None if query.where.decoding else "over a cache it serves one new token a sequence"
-        if query.sinks is not None:
-            return "without a cache it has no sinks"
-        if query.rule.softcap is not None:
-            return "without a cache it has no cap for scores"
-        if query.rule.window is not None and max(query.keys.lengths, default=0) > query.rule.window:
-            return "without a cache it has no window"
-        apart = query.contents is not None or query.gaps is not None
-        if query.keys.offsets is not query.where.offsets or apart:
-            return "without a cache it serves self-attention whose bias depends on distance alone"
+            return None if query.rule.causal else "over a cache it serves one token a sequence, or a decoder's own past"
+        if query.keys.offsets is not query.where.offsets:
+            return "without a cache it serves self-attention"
         return None
 
     def __call__(self, query: Query) -> Tensor:
-        keys, memo, scale = query.keys, query.where.memo, query.rule.scale
-        if isinstance(keys, Packed):
-            offsets = memo.setdefault("offsets", torch.tensor(keys.offsets))
-            bias = None if query.bias is None else self._packed_bias(query)
-            return kernels.attend_packed(
-                query.q, keys.keys, keys.values, offsets, scale, bias=bias, causal=query.rule.causal
-            )
+        keys, memo, scale, rule = query.keys, query.where.memo, query.rule.scale, query.rule
         key = ("lengths", keys.lengths)
         if key not in memo:
             memo[key] = torch.tensor(keys.lengths)
-        bias = None if query.bias is None else self._bias(query)
-        rule, starts = query.rule, None
+        sinks = None if query.sinks is None else query.sinks.float()
+        stored = isinstance(keys, Stored)
+        if not (stored and query.where.decoding):
+            return kernels.attend_packed(
+                query.q,
+                keys.keys,
+                keys.values,
+                memo.setdefault("offsets", torch.tensor(query.where.offsets)),
+                scale,
+                bias=None if query.bias is None else self._packed_bias(query),
+                causal=rule.causal,
+                window=rule.window,
+                softcap=rule.softcap,
+                sinks=sinks,
+                lengths=memo[key] if stored else None,
+            )
+        bias, starts = None if query.bias is None else self._bias(query), None
         if rule.window is not None and max(keys.lengths, default=0) > rule.window:
             starts = memo.setdefault(("starts", keys.lengths, rule.window), (memo[key] - rule.window).clamp(min=0))
         return kernels.attend_decode(
@@ -258,12 +264,12 @@ class Native:
             bias=bias,
             starts=starts,
             softcap=rule.softcap,
-            sinks=None if query.sinks is None else query.sinks.float(),
+            sinks=sinks,
         )
 
     def _packed_bias(self, query: Query) -> Tensor:
         """[H, longest, longest] fp32."""
-        memo, key, longest = query.where.memo, ("packed bias", query.bias), max(query.where.lengths)
+        memo, key, longest = query.where.memo, ("packed bias", query.bias), max(query.keys.lengths)
         assert query.bias is not None
         if key not in memo:
             memo[key] = query.bias(longest, longest).float().contiguous()

@@ -419,41 +419,72 @@ def attend_decode(
 
 
 def attend_packed(
-    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float, *, bias: Tensor | None = None, causal: bool = False
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    offsets: Tensor,
+    scale: float,
+    *,
+    bias: Tensor | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
-    """Attention inside each of the sequences that lie one after another in the rows of q, k and v → [N, H, d].
+    """Attention of the sequences that lie one after another in the rows of q, each over its own keys → [N, H, d].
 
-    `softmax(scale · q kᵀ + bias) v` with fp32 sums and weights; with `causal`, a row sees no later one.
+    `softmax(softcap(scale · q kᵀ) + bias) v` with fp32 sums and weights; with `causal`, a row sees no later one.
 
     Args:
         q: [N, H, d]; H is a multiple of Hkv, neighbouring heads share keys.
-        k, v: [N, Hkv, d]. All three may be slices of a fused projection: only the last dimension must be contiguous.
+        k, v: [N, Hkv, d], or a cache's [B, Hkv, capacity, d]. All three may be slices of a fused projection: only the
+            last dimension must be contiguous.
         offsets: int64 [B + 1], on the CPU: sequence b holds rows `offsets[b]` … `offsets[b + 1] - 1`.
         scale: of the scores, usually d^-1/2.
         bias: fp32 [H, longest, longest], the same for every sequence.
         causal: whether later rows of a sequence are hidden from earlier ones.
+        window: a row sees itself and `window − 1` neighbours on each side.
+        softcap: scores become `softcap · tanh(score / softcap)`.
+        sinks: fp32 [H], a further score of each head, whose value is zero.
+        lengths: int64 [B], on the CPU, with a cache: keys of each sequence, whose rows in q are the last of them.
 
     Raises:
         ArgumentError: shapes that don't fit, or offsets that don't cut N rows into sequences in order.
     """
     N, H, d = q.shape
-    Hkv = k.shape[1]
-    if k.shape != (N, Hkv, d) or v.shape != k.shape or H % Hkv or offsets.numel() < 1:
+    Hkv, rows = k.shape[1], (N,) if lengths is None else (offsets.numel() - 1,)
+    if k.dim() != (3 if lengths is None else 4) or k.shape[0] != rows[0] or k.shape[-1] != d or v.shape != k.shape:
+        fit = False
+    else:
+        fit = H % Hkv == 0 and offsets.numel() >= 1 and (lengths is None or lengths.numel() == rows[0])
+    if not fit or (window is not None and window < 1):
         raise ArgumentError(
-            f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)} don't fit: expected [N, H, d] and twice "
-            "[N, Hkv, d] with H a multiple of Hkv"
+            f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)} and window={window} don't fit: expected "
+            "[N, H, d] and twice [N, Hkv, d] (or [B, Hkv, capacity, d] with B lengths), H a multiple of Hkv, window ≥ 1"
         )
     dtype = q.dtype
-    if dtype in _types and d <= 256 and _native(q, k, v, offsets, bias):
+    if dtype in _types and d <= 256 and _native(q, k, v, offsets, bias, lengths, sinks):
         q_row, q_head, q_step = q.stride()
-        k_row, k_head, k_step = k.stride()
-        v_row, v_head, v_step = v.stride()
+        if lengths is None:
+            (k_row, k_head, k_step), (v_row, v_head, v_step), k_batch, v_batch, capacity = (
+                k.stride(),
+                v.stride(),
+                0,
+                0,
+                N,
+            )
+        else:
+            (k_batch, k_head, k_row, k_step), (v_batch, v_head, v_row, v_step) = k.stride(), v.stride()
+            capacity = k.shape[2]
         if (
             k.dtype is dtype
             and v.dtype is dtype
             and ((q_step == 1 and k_step == 1 and v_step == 1) or d == 1)
             and offsets.dtype is torch.int64
             and offsets.is_contiguous()
+            and (lengths is None or (lengths.dtype is torch.int64 and lengths.is_contiguous()))
+            and (sinks is None or (sinks.dtype is torch.float32 and sinks.is_contiguous() and sinks.numel() == H))
             and (bias is None or (bias.dtype is torch.float32 and bias.stride(-1) == 1 and bias.shape[0] == H))
         ):
             out = q.new_empty(N, H, d)
@@ -462,12 +493,16 @@ def attend_packed(
                 q_row,
                 q_head,
                 k.data_ptr(),
+                k_batch,
                 k_row,
                 k_head,
                 v.data_ptr(),
+                v_batch,
                 v_row,
                 v_head,
                 offsets.data_ptr(),
+                0 if lengths is None else lengths.data_ptr(),
+                capacity,
                 0 if bias is None else bias.data_ptr(),
                 0 if bias is None else bias.stride(0),
                 0 if bias is None else bias.stride(1),
@@ -479,14 +514,17 @@ def attend_packed(
                 Hkv,
                 d,
                 causal,
+                window or 0,
+                0 if sinks is None else sinks.data_ptr(),
                 scale,
+                softcap or 0.0,
                 _types[dtype],
                 _threads(),
             )
             if bad >= 0:
-                plain.refuse_offsets(offsets, N, bias)
+                plain.refuse_offsets(offsets, N, bias, lengths, capacity)
             return out
-    return plain.attend_packed(q, k, v, offsets, scale, bias, causal)
+    return plain.attend_packed(q, k, v, offsets, scale, bias, causal, window, softcap, sinks, lengths)
 
 
 def rope_store(

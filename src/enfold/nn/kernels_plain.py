@@ -84,37 +84,72 @@ def refuse_lengths(lengths: Tensor, starts: Tensor | None, longest: int) -> None
 
 
 def attend_packed(
-    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float, bias: Tensor | None, causal: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    offsets: Tensor,
+    scale: float,
+    bias: Tensor | None,
+    causal: bool,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     bounds: list[int] = offsets.tolist()
-    lengths = [last - first for first, last in itertools.pairwise(bounds)]
-    if bounds[0] != 0 or bounds[-1] != len(q) or min(lengths, default=0) < 0:
-        refuse_offsets(offsets, len(q), bias)
-    if bias is not None and max(lengths, default=0) > min(bias.shape[1:]):
-        refuse_offsets(offsets, len(q), bias)
+    queries = [last - first for first, last in itertools.pairwise(bounds)]
+    keys: list[int] = queries if lengths is None else lengths.tolist()
+    capacity = len(q) if lengths is None else k.shape[2]
+    if (
+        bounds[0] != 0
+        or bounds[-1] != len(q)
+        or min(queries, default=0) < 0
+        or any(new > every or every > capacity for new, every in zip(queries, keys, strict=True))
+        or (bias is not None and max(keys, default=0) > min(bias.shape[1:]))
+    ):
+        refuse_offsets(offsets, len(q), bias, lengths, capacity)
     parts = []
-    for first, length in zip(bounds, lengths, strict=False):
-        one, keys, values = (t[first : first + length].transpose(0, 1) for t in (q, k, v))  # [H, L, d]
-        mask = None if bias is None else bias[:, :length, :length].to(q.dtype)
-        if mask is not None and causal:
-            hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    for b, (first, new, every) in enumerate(zip(bounds, queries, keys, strict=False)):
+        one = q[first : first + new].transpose(0, 1)  # [H, new, d]
+        if lengths is None:
+            own, values = (t[first : first + new].transpose(0, 1) for t in (k, v))
+        else:
+            own, values = k[b, :, :every], v[b, :, :every]  # [Hkv, every, d]
+        mask = None if bias is None else bias[:, every - new : every, :every].to(q.dtype)
+        back = torch.arange(every - new, every, device=q.device)[:, None] - torch.arange(every, device=q.device)
+        hidden = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
+        if window is not None:
+            hidden = hidden | (back.abs() >= window)
+        if bool(hidden.any()):
+            mask = q.new_zeros(1, new, every) if mask is None else mask
             mask = mask.masked_fill(hidden, float("-inf"))
-        seen = F.scaled_dot_product_attention(
-            one[None],
-            keys[None],
-            values[None],
-            attn_mask=None if mask is None else mask[None],
-            is_causal=causal and mask is None,
-            scale=scale,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        parts.append(seen[0].transpose(0, 1))
+        group = q.shape[1] // k.shape[1]
+        own, values = own.repeat_interleave(group, 0), values.repeat_interleave(group, 0)
+        if not softcap and sinks is None:
+            seen = F.scaled_dot_product_attention(
+                one[None], own[None], values[None], attn_mask=None if mask is None else mask[None], scale=scale
+            )[0]
+        else:
+            scores = one @ own.transpose(-1, -2) * scale
+            scores = softcap * torch.tanh(scores / softcap) if softcap else scores
+            scores = scores if mask is None else scores + mask
+            if sinks is not None:
+                scores = torch.cat([scores, sinks.to(scores.dtype).view(-1, 1, 1).expand(-1, new, 1)], dim=-1)
+            weights = scores.softmax(-1, dtype=torch.promote_types(torch.float32, q.dtype)).to(q.dtype)
+            seen = weights[..., :every] @ values
+        parts.append(seen.transpose(0, 1))
     return torch.cat(parts) if parts else q.new_empty(q.shape)
 
 
-def refuse_offsets(offsets: Tensor, N: int, bias: Tensor | None) -> None:
+def refuse_offsets(
+    offsets: Tensor, N: int, bias: Tensor | None, lengths: Tensor | None = None, capacity: int = 0
+) -> None:
     room = "" if bias is None else f", each sequence at most {min(bias.shape[1:])} rows long (the bias)"
-    raise ArgumentError(f"offsets {offsets.tolist()}: expected 0 … {N} in ascending order{room}")
+    given = f"offsets {offsets.tolist()}"
+    if lengths is not None:
+        given += f" and lengths {lengths.tolist()}"
+        room += f", each length between the sequence's rows and {capacity} (the cache)"
+    raise ArgumentError(f"{given}: expected 0 … {N} in ascending order{room}")
 
 
 def rope_store(
