@@ -19,7 +19,7 @@ from tests.models.test_families import close
 
 every_family = pytest.mark.parametrize("row", ONE_EACH, ids=str)
 # Families whose q, k and v are modules of their own.
-APART = [row for row in ONE_EACH if row.family not in ("gpt2", "phi3", "gpt_neox", "bloom", "falcon")]
+APART = [row for row in ONE_EACH if row.family not in ("gpt2", "phi3", "gpt_neox", "bloom", "falcon", "modernbert")]
 
 
 @torch.no_grad()
