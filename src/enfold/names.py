@@ -71,7 +71,7 @@ CACHES = {
     "OffloadedCache": "enfold.nn.caches",
 }
 # Names of the reference library whose work is done by an option, or not at all.
-GENERATION_NOT_BUILT = dict.fromkeys(
+GENERATION_NOT_BUILT: dict[str, str] = dict.fromkeys(
     (
         "AlternatingCodebooksLogitsProcessor",
         "BayesianDetectorConfig",

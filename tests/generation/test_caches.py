@@ -167,6 +167,20 @@ def test_going_on_from_an_earlier_call(head: str, side: str):
         ours.generate(other[:2], past_key_values=cache)
 
 
+def test_a_cache_keeps_its_rows_where_it_is_the_caller_s():
+    ours, _ = both("LlamaForCausalLM")
+    ids = prompts()
+    ends = [int(row[3]) for row in ours.generate(ids, max_new_tokens=6)[:3, 9:]]
+    options = {"max_new_tokens": 12, "eos_token_id": ends, "return_dict_in_generate": True}
+    left = ours.generate(ids, **options)
+    assert "past_key_values" not in left
+    cache = DynamicCache()
+    kept = ours.generate(ids, **options, past_key_values=cache)
+    assert torch.equal(kept.sequences, left.sequences)
+    assert kept.past_key_values is cache
+    assert len(cache.lengths) == 4
+
+
 def test_a_cache_of_a_forward_pass():
     ours, _ = both("LlamaForCausalLM")
     ids = prompts()

@@ -45,7 +45,7 @@ class Job:
         steps: from logits to what is drawn from.
         criteria: further reasons to stop.
         tokenizer: anything with `decode(ids)`, for `config.stop_strings`.
-        watched: whether a caller's own code looks at the rows, which then stay where they are.
+        watched: whether a caller's own code or cache knows the rows, which then stay where they are.
         trail: filled with the scores of each step.
         drafter: guesses ahead (see `speculative.py`).
     """

@@ -145,7 +145,15 @@ class Line:
             logits: [n + 1, V], behind the newest token and behind each guessed one.
         """
         new: list[int] = []
+        plain = not self.steps and not self.job.config.do_sample and self.job.trail is None
+        likeliest = logits.argmax(-1).tolist() if plain else None
         for place in range(len(logits)):
+            if likeliest is not None:
+                token = likeliest[place]
+                right = place < len(guess.tokens) and guess.tokens[place] == token
+                if self._take(token, new) or not right:
+                    break
+                continue
             scores = logits[place : place + 1].float()
             if self.steps:
                 said = torch.tensor([self.written], dtype=torch.int64, device=logits.device)
@@ -154,14 +162,16 @@ class Line:
                 self.job.trail.keep(logits[place : place + 1], scores)
             wanted = guess.tokens[place] if place < len(guess.tokens) else None
             token, right = self._next(scores[0], wanted, guess.drawn_from, place)
-            new.append(token)
-            self.text.append(token)
-            if self.job.ended(self.written) or self.room == 0:
-                self.over = True
-                break
-            if not right:
+            if self._take(token, new) or not right:
                 break
         return new
+
+    def _take(self, token: int, new: list[int]) -> bool:
+        """Write a token down; whether the sequence ends with it."""
+        new.append(token)
+        self.text.append(token)
+        self.over = self.job.ended(self.written) or self.room == 0
+        return self.over
 
     def _next(self, scores: Tensor, guessed: int | None, drawn_from: Tensor | None, place: int) -> tuple[int, bool]:
         """The token that follows, and whether it is the guessed one (algorithm 1 of the paper)."""

@@ -23,7 +23,8 @@ class GenerateOutput(ModelOutput):
         attentions, hidden_states: for each step and layer, [B·K, heads, T, T] and [B·K, T, D], then with T = 1.
         encoder_attentions, encoder_hidden_states, decoder_attentions, cross_attentions, decoder_hidden_states: the same
             of an encoder–decoder.
-        past_key_values: the cache; hand it to the next call, whose prompt goes on where this one ended.
+        past_key_values: the cache; hand it to the next call, whose prompt goes on where this one ended. Absent where
+            rows of a batch left the computation at their ends: pass a `DynamicCache()` to the call to keep them all.
         new_lengths: new tokens of each row.
     """
 
@@ -48,7 +49,9 @@ def output_of(
 ) -> GenerateOutput:
     """All that a call asked to see."""
     config, trail = job.config, job.trail
-    output = GenerateOutput(sequences=sequences, past_key_values=getattr(job.session, "cache", None))
+    output, cache = GenerateOutput(sequences=sequences), getattr(job.session, "cache", None)
+    if written is None or (cache is not None and len(cache.lengths) == len(written)):
+        output.past_key_values = cache
     if trail is not None:
         output.scores = tuple(trail.scores) if config.output_scores else None
         output.logits = tuple(trail.logits) if config.output_logits else None

@@ -104,7 +104,7 @@ def make_job(
         raise ArgumentError(
             "output_scores and output_logits of a batch whose rows guess ahead are not kept: pass one row"
         )
-    watched = criteria or custom or config.return_dict_in_generate or given["past_key_values"] is not None
+    watched = criteria or custom or given["past_key_values"] is not None
     job = Job(
         session,
         prompt,

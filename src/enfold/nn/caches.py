@@ -72,6 +72,7 @@ class RingCache(Cache):
                 store[moved, :, part] = store[sources, :, part]
 
     def check_crop(self, lengths: Sequence[int]) -> None:
+        super().check_crop(lengths)
         narrow = min((window for window in self.windows if window is not None), default=None)
         for held, length in zip(self.lengths, lengths, strict=True):
             if narrow is not None and narrow < held and length < held:
