@@ -190,23 +190,7 @@ void ByteWords::start(const Query& query, Add&& add) const {
   }
 }
 
-// `each(f)` calls f(id, bytes) for each token of the word.
-template <typename Each>
-void ByteWords::answer(Query& query, Each&& each, std::vector<Found>& found) {
-  query.begin = static_cast<std::uint32_t>(found.size());
-  // A token that begins or ends within a character takes the whole of it.
-  std::uint32_t begun = 0;  // characters that have begun before this byte
-  const char* p = query.p;
-  each([&](Id id, std::uint32_t bytes) {
-    const std::uint32_t first = begun - unicode::is_continuation(*p);
-    for (const char* const stop = p + bytes; p < stop; ++p) begun += !unicode::is_continuation(*p);
-    found.push_back({id, first, begun});
-  });
-  query.end = static_cast<std::uint32_t>(found.size());
-  query.characters = begun;
-}
-
-void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, Lanes& memory,
+void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging,
                      std::string& spelled) const {
   const bool look_whole = !whole_.empty();
   if (look_whole && n > 1) {
@@ -214,8 +198,7 @@ void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, L
       if (!query->variant) prefetch_whole(query->p, query->n);
     }
   }
-  memory.merges.clear();
-  memory.queries.clear();
+  merging.clear();
   for (Query* query = queries; query < queries + n; ++query) {
     if (look_whole && !query->variant) {
       if (const Id id = whole(query->p, query->n, spelled); id != kNoId) {
@@ -226,30 +209,16 @@ void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, L
         continue;
       }
     }
-    if (query->n > MergeLanes::kMost || model_.vocab.has_shared_ids()) {
-      auto& symbols = memory.symbols;
-      symbols.clear();
-      start(*query, [&](Id id, std::size_t size) { symbols.push_back({id, static_cast<std::uint32_t>(size)}); });
-      model_.merge(symbols);
-      answer(*query, [&](auto&& take) { for (const auto& symbol : symbols) take(symbol.id, symbol.size); }, found);
-      continue;
-    }
-    auto& lane = memory.merges.open();
-    memory.queries.push_back(query);
-    start(*query, [&](Id id, std::size_t size) {
-      lane.add(id, size);
-      const std::size_t i = lane.n - 1;
-      if (i && lane.begin[i + 1] - lane.begin[i - 1] > 2) model_.merges().prefetch(lane.ids[i - 1], id);
-    });
+    // Two bytes have a table of their own.
+    merging.add(
+        model_, *query, [&](auto&& add) { start(*query, add); }, [](int bytes) { return bytes > 2; }, found);
   }
-  memory.merges.run(model_.merges(), [&](const MergeLanes::Lane& lane, std::size_t k, std::size_t i) {
-    if (lane.begin[i + 2] - lane.begin[i] > 2) return model_.merges().rank(lane.ids[i], lane.ids[i + 1]);
-    const char* const p = memory.queries[k]->p + lane.begin[i];
-    return starts_[coarse(p[0], p[1])];
-  });
-  for (std::size_t k = 0; k < memory.queries.size(); ++k) {
-    answer(*memory.queries[k], [&](auto&& take) { memory.merges[k].each(take); }, found);
-  }
+  merging.run(
+      model_,
+      [&](const char* p, Id a, Id b, int bytes) {
+        return bytes > 2 ? model_.merges().rank(a, b) : starts_[coarse(p[0], p[1])];
+      },
+      found);
 }
 
 }  // namespace enfold::tok

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "merge_lanes.hpp"
+#include "merge_queries.hpp"
 #include "models.hpp"
 #include "words.hpp"
 
@@ -39,8 +39,7 @@ class ByteWords {
   // The token that stands for these bytes: whether merges make it or not if the model ignores them, else only if they do.
   Id whole(const char* p, std::size_t n, std::string& spelled) const;
   // Answers queries of words; their variants are parts of pieces, which ignore_merges leaves to the merges.
-  struct Lanes;
-  void find(Query* queries, std::size_t n, std::vector<Found>& found, Lanes& lanes, std::string& spelled) const;
+  void find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging, std::string& spelled) const;
 
  private:
   explicit ByteWords(const Bpe& model) : model_(model) {}
@@ -106,8 +105,6 @@ class ByteWords {
   void read_characters();
   template <typename Add>
   void start(const Query& query, Add&& add) const;
-  template <typename Each>
-  static void answer(Query& query, Each&& each, std::vector<Found>& found);
   void prefetch_whole(const char* p, std::size_t n) const;
   Entry* entry(std::uint64_t low, std::uint32_t high);
   std::size_t place_of(std::uint64_t low, std::uint32_t high) const;
@@ -130,13 +127,6 @@ class ByteWords {
   std::vector<std::uint8_t> longest_;  // bytes of the longest in these tables by its first three bytes, 255 for more
   std::vector<Long> long_whole_;       // tokens of more bytes than an entry has
   std::size_t long_mask_ = 0;
-};
-
-// Working memory of find().
-struct ByteWords::Lanes {
-  MergeLanes merges;
-  std::vector<Query*> queries;  // of each lane
-  std::vector<Bpe::Symbol> symbols;
 };
 
 }  // namespace enfold::tok

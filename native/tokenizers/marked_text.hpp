@@ -27,6 +27,15 @@ struct MarkedText {
 
   static constexpr std::size_t kRoom = 64;
   std::string_view text() const { return {bytes.data(), size}; }
+  // Calls f(begin, end, character) for each word, bytes and the first character, or for the whole text as one.
+  template <typename F>
+  void each_word(bool splits, F&& f) const {
+    const auto end = static_cast<std::uint32_t>(size);
+    if (!splits || words.empty()) return f(0u, end, 0u);
+    for (std::size_t w = 0; w < words.size(); ++w) {
+      f(words[w].byte, w + 1 < words.size() ? words[w + 1].byte : end, words[w].character);
+    }
+  }
 };
 
 // Writes texts in that form: normalizers and pre-tokenizers of sentencepiece's families in one pass.

@@ -46,14 +46,13 @@ class MergeLanes {
     }
   };
 
-  // An empty lane, if the word in the last one was not taken back.
+  // A new lane, empty.
   Lane& open() {
     if (count_ == lanes_.size()) lanes_.resize(count_ + 8);
     Lane& lane = lanes_[count_++];
     lane.clear();
     return lane;
   }
-  void take_back() { --count_; }
   void clear() { count_ = 0; }
   const Lane& operator[](std::size_t i) const { return lanes_[i]; }
 

@@ -1,11 +1,18 @@
 #include "plan.hpp"
 
+#include "unigram.hpp"
+
 namespace enfold::tok {
 
 std::unique_ptr<Plan> make_plan(const Model& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
                                 const AddedTokens& added) {
-  if (auto made = sentence_plan(model, normalizer, pre_tokenizer, added)) return made;
-  if (const auto* bpe = dynamic_cast<const Bpe*>(&model)) return byte_level_plan(*bpe, normalizer, pre_tokenizer);
+  if (const auto* unigram = dynamic_cast<const Unigram*>(&model)) {
+    return unigram_plan(*unigram, normalizer, pre_tokenizer, added);
+  }
+  if (const auto* bpe = dynamic_cast<const Bpe*>(&model)) {
+    if (auto made = marked_bpe_plan(*bpe, normalizer, pre_tokenizer, added)) return made;
+    return byte_level_plan(*bpe, normalizer, pre_tokenizer);
+  }
   if (const auto* words = dynamic_cast<const WordPiece*>(&model)) {
     return bert_plan(*words, normalizer, pre_tokenizer, added);
   }

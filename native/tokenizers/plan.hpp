@@ -5,6 +5,8 @@
 
 #include "added_tokens.hpp"
 #include "byte_words.hpp"
+#include "marked_text.hpp"
+#include "merge_queries.hpp"
 #include "pre_tokenizers.hpp"
 #include "rows.hpp"
 #include "sentence_cache.hpp"
@@ -12,11 +14,13 @@
 
 namespace enfold::tok {
 
+class Unigram;
+
 // Working memory of one thread.
 struct Scratch {
   WordCache cache;
   std::vector<Found> found;
-  ByteWords::Lanes lanes;
+  MergeQueries merging;
   Tokens first, second;
   Rows rows;  // of a call for one text
   std::vector<Piece> pieces;
@@ -25,7 +29,8 @@ struct Scratch {
   std::vector<std::uint32_t> characters_of;
   std::string word, text;
   std::string utf8[2];
-  std::unique_ptr<SentenceMemory> sentence;
+  MarkedText marked;
+  std::unique_ptr<SentenceMemory> sentence;  // of Unigram
 };
 
 // A short way for a configuration that is known by heart. It must give exactly what the literal path gives.
@@ -53,8 +58,10 @@ std::unique_ptr<Plan> byte_level_plan(const Bpe& model, const Normalizer* normal
                                       const PreTokenizer* pre_tokenizer);
 std::unique_ptr<Plan> bert_plan(const WordPiece& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
                                 const AddedTokens& added);
-// Unigram, and BPE with marks for spaces.
-std::unique_ptr<Plan> sentence_plan(const Model& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
-                                    const AddedTokens& added);
+std::unique_ptr<Plan> unigram_plan(const Unigram& model, const Normalizer* normalizer,
+                                   const PreTokenizer* pre_tokenizer, const AddedTokens& added);
+// BPE with marks for spaces.
+std::unique_ptr<Plan> marked_bpe_plan(const Bpe& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
+                                      const AddedTokens& added);
 
 }  // namespace enfold::tok

@@ -45,7 +45,7 @@ class ByteLevelPlan final : public Plan {
   void run_all(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
                Scratch& scratch) const {
     const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
-      bytes_->find(queries, n, found, scratch.lanes, scratch.word);
+      bytes_->find(queries, n, found, scratch.merging, scratch.word);
     };
     Words words(scratch.cache, scratch.found, out, limit, at, word, true, find);
     const char* last = text.data();

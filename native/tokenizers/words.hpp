@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "unicode.hpp"
 #include "word_cache.hpp"
 
 namespace enfold::tok {
@@ -13,6 +14,22 @@ struct Query {
   bool variant;
   std::uint32_t characters, begin, end;
 };
+
+// Answers a query. `each(f)` calls f(id, bytes) for each token of the word; one that begins or ends within a character
+// takes the whole of it.
+template <typename Each>
+void answer(Query& query, Each&& each, std::vector<Found>& found) {
+  query.begin = static_cast<std::uint32_t>(found.size());
+  std::uint32_t begun = 0;  // characters that have begun before this byte
+  const char* p = query.p;
+  each([&](Id id, std::uint32_t bytes) {
+    const std::uint32_t first = begun - unicode::is_continuation(*p);
+    for (const char* const stop = p + bytes; p < stop; ++p) begun += !unicode::is_continuation(*p);
+    found.push_back({id, first, begun});
+  });
+  query.end = static_cast<std::uint32_t>(found.size());
+  query.characters = begun;
+}
 
 // Words on their way to tokens. They are looked up some at a time, so that the memory of their slots is on its way
 // while others are worked on. `find(queries, count, found)` answers what the cache can't.

@@ -1,0 +1,152 @@
+#include <algorithm>
+#include <memory>
+
+#include "joined_pairs.hpp"
+#include "late.hpp"
+#include "plan.hpp"
+
+namespace enfold::tok {
+
+namespace {
+
+std::uint32_t size_of(const char* p) {
+  return static_cast<std::uint32_t>(unicode::length(static_cast<unsigned char>(*p)));
+}
+
+// BPE with marks for spaces, and bytes for unknown characters.
+class MarkedBpePlan final : public Plan {
+ public:
+  MarkedBpePlan(std::unique_ptr<Marker> marker, const Bpe& model, const std::array<Id, 256>& bytes)
+      : marker_(std::move(marker)), model_(model), bytes_(bytes) {}
+
+  bool run_raw(std::string_view text, std::uint32_t at, std::uint32_t& word, Tokens& out,
+               Scratch& scratch) const override {
+    MarkedText& marked = scratch.marked;
+    if (!marker_->write(text, at, marked)) return false;
+    if (!marked.size) return true;
+    const Tables& tables = tables_.get([&] { return make_tables(); });
+    const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
+      this->find(tables, queries, n, found, scratch.merging);
+    };
+    const std::size_t before = out.ids.size();
+    const char* const bytes = marked.bytes.data();
+    Words words(scratch.cache, scratch.found, out, bytes + marked.size + MarkedText::kRoom, 0, word, true, find);
+    each_part(marked, tables.pairs, [&](std::uint32_t begin, std::uint32_t end, bool ends) {
+      words.add(bytes + begin, end - begin, 0, ends);
+    });
+    words.flush();
+    word = words.word();
+    // They count the characters of the marked text.
+    for (std::size_t i = before; out.want_offsets && i < out.ids.size(); ++i) {
+      Span& span = out.offsets[i];
+      span = {marked.origins[span.begin], marked.origins[span.end - 1] + 1};
+    }
+    return true;
+  }
+
+ private:
+  struct Tables {
+    JoinedPairs pairs;
+    std::vector<Id> characters = std::vector<Id>(0x10000, kNoId);  // of the first plane
+  };
+  Tables make_tables() const {
+    Tables made;
+    std::string form;
+    model_.vocab.each([&](std::string_view token, Id id) {
+      if (token.empty() || !Marker::marked(token, form)) return;
+      made.pairs.add(form);
+      const std::size_t n = size_of(form.data());
+      if (n == form.size() && n < 4) made.characters[unicode::decode(form.data())] = id;
+    });
+    return made;
+  }
+
+  void find(const Tables& tables, Query* queries, std::size_t n, std::vector<Found>& found,
+            MergeQueries& merging) const {
+    merging.clear();
+    for (Query* query = queries; query < queries + n; ++query) {
+      const auto start = [&](auto&& add) {
+        for (const char* p = query->p; p < query->p + query->n;) {
+          const std::uint32_t size = size_of(p);
+          const Id id = size < 4 ? tables.characters[unicode::decode(p)] : model_.vocab.find({p, size});
+          if (id != kNoId) {
+            add(id, size);
+          } else {
+            for (std::uint32_t k = 0; k < size; ++k) add(bytes_[static_cast<unsigned char>(p[k])], 1);
+          }
+          p += size;
+        }
+      };
+      merging.add(model_, *query, start, [](int) { return true; }, found);
+    }
+    merging.run(model_, [&](const char*, Id a, Id b, int) { return model_.merges().rank(a, b); }, found);
+  }
+
+  // Calls f(begin, end, ends) for each stretch of the text that is tokenized by itself; `ends` says whether a word ends
+  // with it.
+  template <typename F>
+  void each_part(const MarkedText& text, const JoinedPairs& pairs, F&& f) const {
+    text.each_word(marker_->splits(), [&](std::uint32_t begin, std::uint32_t end, std::uint32_t) {
+      // Within a word that is not split at its marks most cuts are there, and short words need no other.
+      const char* const bytes = text.bytes.data();
+      auto mark = std::upper_bound(text.words.begin(), text.words.end(), begin,
+                                   [](std::uint32_t at, const MarkedText::Word& word) { return at < word.byte; });
+      std::uint32_t from = begin;
+      for (;;) {
+        const bool last = mark == text.words.end() || mark->byte >= end;
+        const std::uint32_t to = last ? end : mark->byte;
+        if (!last && joined_before(bytes, to, pairs)) {
+          ++mark;
+          continue;
+        }
+        cut(bytes, from, to, last, pairs, f);
+        if (last) return;
+        from = to;
+        ++mark;
+      }
+    });
+  }
+
+  static bool joined_before(const char* bytes, std::uint32_t at, const JoinedPairs& pairs) {
+    std::uint32_t left = at - 1;
+    while (unicode::is_continuation(bytes[left])) --left;
+    return pairs.joined(bytes + left, at - left, bytes + at, size_of(bytes + at));
+  }
+
+  template <typename F>
+  static void cut(const char* bytes, std::uint32_t begin, std::uint32_t end, bool last, const JoinedPairs& pairs,
+                  F&& f) {
+    if (end - begin <= kCutFrom) return f(begin, end, last);
+    std::uint32_t left = size_of(bytes + begin), from = begin;
+    for (std::uint32_t q = begin + left; q < end;) {
+      const std::uint32_t right = size_of(bytes + q);
+      if (!pairs.joined(bytes + q - left, left, bytes + q, right)) {
+        f(from, q, false);
+        from = q;
+      }
+      left = right;
+      q += right;
+    }
+    f(from, end, last);
+  }
+
+  static constexpr std::uint32_t kCutFrom = 7;  // bytes
+
+  std::unique_ptr<Marker> marker_;
+  const Bpe& model_;
+  std::array<Id, 256> bytes_;
+  Late<Tables> tables_;
+};
+
+}  // namespace
+
+std::unique_ptr<Plan> marked_bpe_plan(const Bpe& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
+                                      const AddedTokens& added) {
+  const auto* bytes = model.byte_ids();
+  if (!bytes || model.vocab.find("\u2581") == kNoId || model.ignores_merges() || !model.is_plain()) return nullptr;
+  auto marker = Marker::make(normalizer, pre_tokenizer, added);
+  if (!marker) return nullptr;
+  return std::make_unique<MarkedBpePlan>(std::move(marker), model, *bytes);
+}
+
+}  // namespace enfold::tok
