@@ -20,26 +20,21 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
   }
   made->characters_.assign(65536, kNoId);
   made->first_use_.assign(65536, Bpe::kNever);
-  if (model.ignores_merges() || !model.vocab.has_shared_ids()) {
-    const std::size_t slots = std::bit_ceil(model.vocab.size() * 3 / 2);
-    made->whole_.assign(slots, Entry{0, 0, kNoId});
-    made->whole_mask_ = slots - 1;
-    made->longest_.assign(65536, 0);
-    std::size_t many = 0;
-    model.vocab.each([&](std::string_view token, Id) { many += token.size() > kInline; });
-    made->long_whole_.assign(std::bit_ceil(many * 2 + 1), Long{});
-    made->long_mask_ = made->long_whole_.size() - 1;
-  }
+  // What a word is that is a token: if merges are ignored that token, else only if merges make it.
   std::optional<Derivations> derivations;
   if (!model.ignores_merges()) derivations.emplace(model);
+  if (model.ignores_merges() || !model.vocab.has_shared_ids()) {
+    std::size_t many = 0;
+    model.vocab.each([&](std::string_view token, Id) { many += token.size() > WholeWords::kShort; });
+    made->whole_ = WholeWords(model.vocab.size(), many);
+  }
   std::string bytes;
   model.vocab.each([&](std::string_view token, Id id) {
-    if (byte_level::bytes_of(token, bytes)) made->read_token(bytes, id, !derivations || derivations->makes(id));
+    if (!byte_level::bytes_of(token, bytes)) return;
+    made->read_token(bytes, id);
+    if (!made->whole_.empty() && (!derivations || derivations->makes(id))) made->whole_.add(bytes, id);
   });
-  for (std::size_t k = 0; k < made->waiting_.size(); ++k) {
-    const Entry& waiting = made->waiting_[(made->waiting_at_ + k) % made->waiting_.size()];
-    if (waiting.high) *made->entry(waiting.low, waiting.high) = waiting;
-  }
+  made->whole_.finish();
   made->read_characters();
   return made;
 }
@@ -49,28 +44,7 @@ bool ByteWords::spells(std::string_view text) const {
          std::none_of(text.begin(), text.end(), [&](char c) { return missing_[static_cast<unsigned char>(c)]; });
 }
 
-void ByteWords::read_token(std::string_view bytes, Id id, bool is_whole) {
-  if (bytes.empty()) return;
-  is_whole = is_whole && !whole_.empty();
-  if (is_whole) {
-    auto& longest = longest_[start_of(bytes.data(), bytes.size())];
-    longest = static_cast<std::uint8_t>(std::min<std::size_t>(std::max<std::size_t>(longest, bytes.size()), 255));
-  }
-  if (is_whole && bytes.size() > kInline) {
-    const std::uint64_t hash = hash_bytes(bytes.data(), bytes.size());
-    std::size_t i = hash & long_mask_;
-    while (long_whole_[i].id != kNoId) i = (i + 1) & long_mask_;
-    long_whole_[i] = {hash, id};
-  } else if (is_whole) {
-    std::uint64_t key[2];
-    detail::load_key(bytes.data(), bytes.size(), bytes.data() + bytes.size(), 0, key);
-    const Entry made{key[0], static_cast<std::uint32_t>(key[1] | bytes.size() << 24), id};
-    prefetch(&whole_[place_of(made.low, made.high)]);
-    // It is written when its memory has come.
-    Entry& waiting = waiting_[waiting_at_++ % waiting_.size()];
-    if (waiting.high) *entry(waiting.low, waiting.high) = waiting;
-    waiting = made;
-  }
+void ByteWords::read_token(std::string_view bytes, Id id) {
   if (bytes.size() < 2) return;
   if (bytes.size() == 2) {
     const auto a = static_cast<unsigned char>(bytes[0]), b = static_cast<unsigned char>(bytes[1]);
@@ -125,47 +99,6 @@ void ByteWords::read_characters() {
   first_use_ = {};
 }
 
-std::size_t ByteWords::place_of(std::uint64_t low, std::uint32_t high) const {
-  return mix(low ^ 0x9E3779B97F4A7C15ull, high ^ 0xD6E8FEB86659FD93ull) & whole_mask_;
-}
-
-std::size_t ByteWords::place_of(const char* p, std::size_t n) const {
-  std::uint64_t key[2];
-  detail::load_key(p, n, p + n, 0, key);
-  return place_of(key[0], static_cast<std::uint32_t>(key[1] | n << 24));
-}
-
-ByteWords::Entry* ByteWords::entry(std::uint64_t low, std::uint32_t high) {
-  std::size_t i = place_of(low, high);
-  while (whole_[i].high && (whole_[i].low != low || whole_[i].high != high)) i = (i + 1) & whole_mask_;
-  return &whole_[i];
-}
-
-Id ByteWords::whole(const char* p, std::size_t n, std::string& spelled) const {
-  if (too_long(p, n)) return kNoId;
-  if (n <= kInline) {
-    std::uint64_t key[2];
-    detail::load_key(p, n, p + n, 0, key);
-    return const_cast<ByteWords*>(this)->entry(key[0], static_cast<std::uint32_t>(key[1] | n << 24))->id;
-  }
-  const std::uint64_t hash = hash_bytes(p, n);
-  for (std::size_t i = hash & long_mask_; long_whole_[i].id != kNoId; i = (i + 1) & long_mask_) {
-    if (long_whole_[i].hash != hash) continue;
-    spelled.clear();
-    for (std::size_t k = 0; k < n; ++k) {
-      unicode::append(spelled, byte_level::kTable.character[static_cast<unsigned char>(p[k])]);
-    }
-    if (const Id id = model_.vocab.find(spelled); id != kNoId) return id;
-  }
-  return kNoId;
-}
-
-void ByteWords::prefetch_whole(const char* p, std::size_t n) const {
-  if (too_long(p, n)) return;
-  if (n <= kInline) prefetch(&whole_[place_of(p, n)]);
-  else prefetch(&long_whole_[hash_bytes(p, n) & long_mask_]);
-}
-
 // Calls add(id, bytes) for each symbol that a word's merges start from.
 template <typename Add>
 void ByteWords::start(const Query& query, Add&& add) const {
@@ -190,18 +123,17 @@ void ByteWords::start(const Query& query, Add&& add) const {
   }
 }
 
-void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging,
-                     std::string& spelled) const {
+void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging) const {
   const bool look_whole = !whole_.empty();
   if (look_whole && n > 1) {
     for (const Query* query = queries; query < queries + n; ++query) {
-      if (!query->variant) prefetch_whole(query->p, query->n);
+      if (!query->variant) whole_.prefetch(query->p, query->n, query->key);
     }
   }
   merging.clear();
   for (Query* query = queries; query < queries + n; ++query) {
     if (look_whole && !query->variant) {
-      if (const Id id = whole(query->p, query->n, spelled); id != kNoId) {
+      if (const Id id = whole_.find(query->p, query->n, query->key); id != kNoId) {
         query->characters = static_cast<std::uint32_t>(unicode::count({query->p, query->n}));
         query->begin = static_cast<std::uint32_t>(found.size());
         query->end = query->begin + 1;

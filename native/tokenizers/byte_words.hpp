@@ -7,6 +7,7 @@
 
 #include "merge_queries.hpp"
 #include "models.hpp"
+#include "whole_words.hpp"
 #include "words.hpp"
 
 namespace enfold::tok {
@@ -37,9 +38,11 @@ class ByteWords {
     return boundaries_.get(b.bit) || breaks(b.at - b.left, b.left, b.at, b.right);
   }
   // The token that stands for these bytes: whether merges make it or not if the model ignores them, else only if they do.
-  Id whole(const char* p, std::size_t n, std::string& spelled) const;
+  Id whole(const char* p, std::size_t n, const std::uint64_t* key) const {
+    return whole_.empty() ? kNoId : whole_.find(p, n, key);
+  }
   // Answers queries of words; their variants are parts of pieces, which ignore_merges leaves to the merges.
-  void find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging, std::string& spelled) const;
+  void find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging) const;
 
  private:
   explicit ByteWords(const Bpe& model) : model_(model) {}
@@ -52,17 +55,6 @@ class ByteWords {
 
    private:
     std::vector<std::uint64_t> words_;
-  };
-  // A short token and its bytes; the last byte of the key is its length.
-  struct Entry {
-    std::uint64_t low;
-    std::uint32_t high;
-    Id id;
-  };
-  static constexpr std::size_t kInline = 11;
-  struct Long {
-    std::uint64_t hash;
-    Id id = kNoId;
   };
   static constexpr std::size_t kBoundaryBits = 20;
 
@@ -92,23 +84,10 @@ class ByteWords {
   static std::uint16_t kind(std::size_t n, std::size_t m) {
     return static_cast<std::uint16_t>(1u << ((n - 1) << 2 | (m - 1)));
   }
-  static std::size_t start_of(const char* p, std::size_t n) {
-    std::uint32_t x = 0;
-    std::memcpy(&x, p, n < 3 ? n : 3);
-    return x * 0x9E3779B1u >> 16;
-  }
-  bool too_long(const char* p, std::size_t n) const {
-    const std::size_t longest = longest_[start_of(p, n)];
-    return n > longest && longest < 255;
-  }
-  void read_token(std::string_view bytes, Id id, bool is_whole);
+  void read_token(std::string_view bytes, Id id);
   void read_characters();
   template <typename Add>
   void start(const Query& query, Add&& add) const;
-  void prefetch_whole(const char* p, std::size_t n) const;
-  Entry* entry(std::uint64_t low, std::uint32_t high);
-  std::size_t place_of(std::uint64_t low, std::uint32_t high) const;
-  std::size_t place_of(const char* p, std::size_t n) const;
 
   const Bpe& model_;
   std::array<Id, 256> bytes_{};
@@ -121,12 +100,7 @@ class ByteWords {
   // Of characters that are one token and whose own merges come before all others that they take part in: their tokens.
   std::vector<Id> characters_;
   std::vector<std::uint32_t> first_use_;  // the lowest rank that makes a longer token with the character in it
-  std::vector<Entry> whole_;
-  std::size_t whole_mask_ = 0, waiting_at_ = 0;
-  std::array<Entry, 32> waiting_{};    // on their way into the table
-  std::vector<std::uint8_t> longest_;  // bytes of the longest in these tables by its first three bytes, 255 for more
-  std::vector<Long> long_whole_;       // tokens of more bytes than an entry has
-  std::size_t long_mask_ = 0;
+  WholeWords whole_;
 };
 
 }  // namespace enfold::tok

@@ -45,7 +45,7 @@ class ByteLevelPlan final : public Plan {
   void run_all(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
                Scratch& scratch) const {
     const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
-      bytes_->find(queries, n, found, scratch.merging, scratch.word);
+      bytes_->find(queries, n, found, scratch.merging);
     };
     Words words(scratch.cache, scratch.found, out, limit, at, word, true, find);
     const char* last = text.data();
@@ -53,7 +53,7 @@ class ByteLevelPlan final : public Plan {
       const auto gap =
           static_cast<std::uint32_t>(a == last ? 0 : unicode::count({last, static_cast<std::size_t>(a - last)}));
       last = b;
-      take(a, static_cast<std::size_t>(b - a), gap, words, scratch);
+      take(a, static_cast<std::size_t>(b - a), gap, words);
     });
     words.flush();
     word = words.word();
@@ -61,13 +61,13 @@ class ByteLevelPlan final : public Plan {
 
   // One piece of the text, whole or cut where no merge can reach across.
   template <typename Find>
-  void take(const char* p, std::size_t n, std::uint32_t gap, Words<Find>& words, Scratch& scratch) const {
+  void take(const char* p, std::size_t n, std::uint32_t gap, Words<Find>& words) const {
     const auto wide = [&] {
       return static_cast<unsigned char>(p[0]) >= 0xE0 || static_cast<unsigned char>(p[1]) >= 0xE0;
     };
     if (n <= kCutFrom || (n <= WordCache::kLongKey && !wide())) return words.add(p, n, gap);
     const bool ignores_merges = model_.ignores_merges();
-    if (ignores_merges && bytes_->whole(p, n, scratch.word) != kNoId) return words.add(p, n, gap);
+    if (ignores_merges && bytes_->whole(p, n, nullptr) != kNoId) return words.add(p, n, gap);
     const char* const end = p + n;
     const char* from = p;
     // The tables are asked about several boundaries at once, so that none waits for memory by itself.

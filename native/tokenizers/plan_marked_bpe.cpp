@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <memory>
 
+#include "derivations.hpp"
 #include "joined_pairs.hpp"
 #include "late.hpp"
 #include "plan.hpp"
+#include "whole_words.hpp"
 
 namespace enfold::tok {
 
@@ -47,24 +49,43 @@ class MarkedBpePlan final : public Plan {
  private:
   struct Tables {
     JoinedPairs pairs;
+    WholeWords whole;  // that merges make
     std::vector<Id> characters = std::vector<Id>(0x10000, kNoId);  // of the first plane
   };
   Tables make_tables() const {
     Tables made;
     std::string form;
+    const Derivations derivations(model_);
+    if (!model_.vocab.has_shared_ids()) {
+      std::size_t many = 0;
+      model_.vocab.each([&](std::string_view token, Id) { many += token.size() > WholeWords::kShort; });
+      made.whole = WholeWords(model_.vocab.size(), many);
+    }
     model_.vocab.each([&](std::string_view token, Id id) {
       if (token.empty() || !Marker::marked(token, form)) return;
       made.pairs.add(form);
+      if (!made.whole.empty() && derivations.makes(id)) made.whole.add(form, id);
       const std::size_t n = size_of(form.data());
       if (n == form.size() && n < 4) made.characters[unicode::decode(form.data())] = id;
     });
+    made.whole.finish();
     return made;
   }
 
   void find(const Tables& tables, Query* queries, std::size_t n, std::vector<Found>& found,
             MergeQueries& merging) const {
     merging.clear();
+    const WholeWords& whole = tables.whole;
+    if (!whole.empty()) {
+      for (Query* query = queries; query < queries + n; ++query) whole.prefetch(query->p, query->n, query->key);
+    }
     for (Query* query = queries; query < queries + n; ++query) {
+      if (!whole.empty()) {
+        if (const Id id = whole.find(query->p, query->n, query->key); id != kNoId) {
+          answer(*query, [&](auto&& take) { take(id, query->n); }, found);
+          continue;
+        }
+      }
       const auto start = [&](auto&& add) {
         for (const char* p = query->p; p < query->p + query->n;) {
           const std::uint32_t size = size_of(p);

@@ -10,6 +10,7 @@ namespace enfold::tok {
 // A word that the cache lacks. Whoever answers appends its tokens to a list and tells where, and its characters.
 struct Query {
   const char* p;
+  const std::uint64_t* key;  // its bytes with zeros behind them, if there are not more than WordCache::kLongKey
   std::uint32_t n;
   bool variant;
   std::uint32_t characters, begin, end;
@@ -175,7 +176,7 @@ class Words {
       same = static_cast<std::uint8_t>(i);
     }
     item.query = static_cast<std::uint8_t>(queried_);
-    queries_[queried_++] = {item.p, item.n, item.variant, 0, 0, 0};
+    queries_[queried_++] = {item.p, item.key, item.n, item.variant, 0, 0, 0};
   }
 
   template <bool kOffsets, bool kWords>
