@@ -77,7 +77,7 @@ def test_what_is_not_built_says_so():
         "from enfold.peft import get_peft_model, LoraConfig, TaskType",
         "from enfold.trl import SFTTrainer, DPOTrainer",
         "from enfold import pipeline; pipeline('automatic-speech-recognition')",
-        "from enfold import pipeline; pipeline('summarization')",
+        "from enfold import pipeline; pipeline('image-classification')",
     ):
         with pytest.raises(NotBuiltError):
             exec(line)

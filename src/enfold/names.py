@@ -1,5 +1,11 @@
 """Every name that `from enfold import …` knows, and the module that holds it."""
 
+_PIPELINES = """
+Conversation ConversationalPipeline FeatureExtractionPipeline FillMaskPipeline NerPipeline Pipeline
+QuestionAnsweringPipeline SentenceSimilarityPipeline SummarizationPipeline Text2TextGenerationPipeline
+TextClassificationPipeline TextGenerationPipeline TextRankingPipeline TokenClassificationPipeline TranslationPipeline
+ZeroShotClassificationPipeline
+"""
 _TOKENIZERS = """
 AlbertTokenizer BartTokenizer BarthezTokenizer BertTokenizer BigBirdTokenizer BlenderbotSmallTokenizer
 BlenderbotTokenizer ByT5Tokenizer CLIPTokenizer CamembertTokenizer CanineTokenizer CodeGenTokenizer CodeLlamaTokenizer
@@ -90,6 +96,7 @@ GENERATION_NOT_BUILT: dict[str, str] = dict.fromkeys(
 
 WHERE = {
     "pipeline": "enfold.pipelines",
+    **dict.fromkeys(_PIPELINES.split(), "enfold.pipelines"),
     "AutoTokenizer": "enfold.tokenizers.auto",
     "PreTrainedTokenizer": "enfold.tokenizers.pretrained",
     "PreTrainedTokenizerFast": "enfold.tokenizers.pretrained",

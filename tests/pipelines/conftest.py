@@ -58,6 +58,20 @@ def byte_level(folder: Path, *, chat: bool = False, pad: str | None = None, **op
     wrapped.save_pretrained(folder)
 
 
+def unigram(folder: Path, **options) -> None:
+    """T5's tokenizer."""
+    tokenizer = tokenizers.Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    tokenizer.train_from_iterator(
+        SENTENCES, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
+    )
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", 1)])
+    tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **tokens, **options).save_pretrained(folder)
+
+
 def save(model: torch.nn.Module, folder: Path) -> None:
     with torch.no_grad():  # biases and norms that aren't what a fresh model has
         for name, parameter in model.named_parameters():
@@ -141,6 +155,24 @@ def _llama(folder: Path, cls: str = "LlamaForCausalLM", **entries) -> None:
     save(model, folder)
 
 
+def _t5(folder: Path, **entries) -> None:
+    unigram(folder)
+    size = len(transformers.AutoTokenizer.from_pretrained(folder))
+    config = transformers.T5Config(
+        vocab_size=size,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        decoder_start_token_id=0,
+        tie_word_embeddings=False,
+        initializer_factor=0.6,
+        **entries,
+    )
+    save(transformers.T5ForConditionalGeneration(config), folder)
+
+
 _TAGS = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 _KINDS = {"id2label": {0: "bad", 1: "so-so", 2: "good"}, "label2id": {"bad": 0, "so-so": 1, "good": 2}}
 _ENTAILMENT = {"contradiction": 0, "neutral": 1, "entailment": 2}
@@ -171,6 +203,14 @@ MAKERS = {
     "gpt2-qa": lambda f: _gpt2(f, "GPT2ForQuestionAnswering", pad="<|pad|>"),
     "gpt2-tags": lambda f: _gpt2(f, "GPT2ForTokenClassification", **_TAGS),
     "llama": _llama,
+    "t5": _t5,
+    "t5-tasks": lambda f: _t5(
+        f,
+        task_specific_params={
+            "summarization": {"prefix": "the fox: ", "num_beams": 3, "length_penalty": 2.0, "early_stopping": True},
+            "translation_en_to_de": {"prefix": "What is ", "max_length": 9, "num_beams": 2},
+        },
+    ),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.base.logging import get_logger
-from enfold.pipelines.registry import PIPELINES, Task, find_task, task_of_head
+from enfold.pipelines.registry import DEFAULT_TRANSLATIONS, PIPELINES, Task, find_task, task_of_head
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +46,8 @@ def pipeline(
     """Make a pipeline.
 
     Args:
-        task: text-classification (sentiment-analysis), token-classification (ner), fill-mask, feature-extraction or
-            text-generation; None takes the one that the model was made for.
+        task: a name of `PIPELINES`, such as text-classification (sentiment-analysis), token-classification (ner) or
+            translation_en_to_de; None takes the one that the model was made for.
         model: a repository id, a folder, or a model; None takes the task's default, and says which.
         config: a configuration (or where one is) instead of the model's own.
         tokenizer: a tokenizer, or where it is; by default the model's.
@@ -80,6 +80,10 @@ def pipeline(
     if task is not None:
         canonical, known = find_task(task)
         if model is None:
+            if canonical == "translation" and task not in DEFAULT_TRANSLATIONS:
+                raise ArgumentError(
+                    f"{task} has no default model; {', '.join(sorted(DEFAULT_TRANSLATIONS))} have one: pass model="
+                )
             model, revision = default_model(canonical, known, revision, model_kwargs or {})
     loading = _loading(revision, token, dtype, torch_dtype, model_kwargs)
     config = _config(config, loading)

@@ -28,6 +28,9 @@ WATCHERS = (
     "negative_prompt_ids",
     "past_key_values",
 )
+# Settings that a repository makes for beams, and ways of decoding that have none.
+OF_BEAMS = ("length_penalty", "early_stopping")
+WITHOUT_BEAMS = ("streamer", "penalty_alpha", "prompt_lookup_num_tokens", "assistant_model")
 # Settings by which users say how much is written.
 OF_LENGTH = {"max_new_tokens", "max_length", "generation_config"}
 
@@ -133,6 +136,11 @@ class GenerationPipeline(Pipeline[Settings]):
         added = {n: v for n, v in self.defaults.items() if n not in said}
         if "max_length" in said:
             added.pop("max_new_tokens", None)
+        if any(asked.get(name) for name in WITHOUT_BEAMS):
+            added.pop("num_beams", None)
+        if given is None and {**added, **asked}.get("num_beams", self.model.generation_config.num_beams) == 1:
+            kept = options.generation.keys()
+            asked = {name: value for name, value in asked.items() if name in kept or name not in OF_BEAMS}
         base = self.model.generation_config if given is None else given
         if not {"do_sample": base.do_sample, **added, **asked}["do_sample"]:
             added = {name: value for name, value in added.items() if name not in OF_SAMPLING}

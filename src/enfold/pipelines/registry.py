@@ -67,6 +67,34 @@ PIPELINES: dict[str, Task] = {
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         "12fd25f77366fa6b3b4b768ec3050bf629380bac",
     ),
+    "text2text-generation": Task(
+        "enfold.pipelines.text2text_generation",
+        "Text2TextGenerationPipeline",
+        ("seq2seq-lm",),
+        "google-t5/t5-base",
+        "a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1",
+    ),
+    "summarization": Task(
+        "enfold.pipelines.text2text_generation",
+        "SummarizationPipeline",
+        ("seq2seq-lm",),
+        "sshleifer/distilbart-cnn-12-6",
+        "a4f8f3ea906ed274767e9906dbaede7531d660ff",
+    ),
+    "translation": Task(
+        "enfold.pipelines.text2text_generation",
+        "TranslationPipeline",
+        ("seq2seq-lm",),
+        "google-t5/t5-base",
+        "a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1",
+    ),
+    "conversational": Task(
+        "enfold.pipelines.conversational",
+        "ConversationalPipeline",
+        ("causal-lm", "seq2seq-lm"),
+        "microsoft/DialoGPT-medium",
+        "7b40bb0f92c45fefa957d088000d8648e5c7fa33",
+    ),
     "question-answering": Task(
         "enfold.pipelines.question_answering",
         "QuestionAnsweringPipeline",
@@ -96,6 +124,9 @@ PIPELINES: dict[str, Task] = {
         "c5ee24cb16019beea0893ab7796b1df96625c6b8",
     ),
 }
+# Languages in a task's name, and those that its default model translates between.
+TRANSLATION = r"translation_(.+)_to_(.+)"
+DEFAULT_TRANSLATIONS = frozenset({"translation_en_to_de", "translation_en_to_fr", "translation_en_to_ro"})
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 # What the reference library knows, or knew before its version 5.
 NOT_BUILT = frozenset(
@@ -103,7 +134,6 @@ NOT_BUILT = frozenset(
         "any-to-any",
         "audio-classification",
         "automatic-speech-recognition",
-        "conversational",
         "decision",
         "depth-estimation",
         "document-question-answering",
@@ -116,12 +146,9 @@ NOT_BUILT = frozenset(
         "keypoint-matching",
         "mask-generation",
         "object-detection",
-        "summarization",
         "table-question-answering",
         "text-to-audio",
         "text-to-speech",
-        "text2text-generation",
-        "translation",
         "video-classification",
         "visual-question-answering",
         "vqa",
@@ -141,11 +168,11 @@ def find_task(name: str) -> tuple[str, Task]:
     """
     if not isinstance(name, str):
         raise ArgumentError(f"task is a {type(name).__name__}; expected a name, one of {', '.join(sorted(PIPELINES))}")
-    known = ALIASES.get(name, name)
+    known = "translation" if re.fullmatch(TRANSLATION, name) else ALIASES.get(name, name)
     if known in PIPELINES:
         return known, PIPELINES[known]
     built = ", ".join(sorted({*PIPELINES, *ALIASES}))
-    if known in NOT_BUILT or re.fullmatch(r"translation_[^_]+_to_.+", known):
+    if known in NOT_BUILT:
         raise NotBuiltError(f"the task {name!r} is not built yet; built are {built}")
     near = difflib.get_close_matches(name, [*PIPELINES, *ALIASES, *NOT_BUILT], n=1, cutoff=0.4)
     raise ArgumentError(f"unknown task {name!r}{f'; did you mean {near[0]!r}?' if near else ''} Built are {built}")
