@@ -120,6 +120,8 @@ def test_no_default_for_other_languages(zoo):
         pipeline("translation_en_to_es")
     with pytest.raises(ArgumentError, match="translation has no default model"):
         pipeline("translation")
+    named = pipeline("translation_en_to_es", zoo("t5"), max_new_tokens=4)
+    assert named("Paris") == pipeline("translation", zoo("t5"))("Paris", max_new_tokens=4)
     with pytest.raises(ArgumentError, match="translates one pair of languages: leave out src_lang='en'"):
         pipeline("translation", zoo("t5"))("Paris", src_lang="en", tgt_lang="fr")
 

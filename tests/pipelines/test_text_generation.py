@@ -161,8 +161,8 @@ def test_what_is_refused(both):
         ours(["Paris", 3])
     with pytest.raises(ArgumentError, match="message 1 of the chat is"):
         ours([*ASK, {"role": "user"}])
-    with pytest.raises(NotBuiltError, match="num_beams=4"):
-        ours("Paris", num_beams=4)
+    with pytest.raises(NotBuiltError, match="token_healing=True"):
+        ours("Paris", token_healing=True)
     with pytest.raises(ArgumentError, match="return_full_text, return_tensors each say what to return: give one"):
         ours("Paris", return_full_text=True, return_tensors=True)
     with pytest.raises(ArgumentError, match="expected 'hole'"):

@@ -158,7 +158,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         if chosen.src_lang is None and chosen.tgt_lang is None:
             source, target = languages_of_task(self.task)
             chosen = replace(chosen, src_lang=source, tgt_lang=target)
-        elif not self.languages.several and not self.repository(chosen):
+        named = options.get("src_lang") is not None or options.get("tgt_lang") is not None
+        if named and not self.languages.several and not self.repository(chosen):
             raise ArgumentError(
                 f"this model translates one pair of languages: leave out src_lang={chosen.src_lang!r} and "
                 f"tgt_lang={chosen.tgt_lang!r}"
