@@ -308,7 +308,8 @@ def fill(
             fresh.append(ours)
             partly[ours] = held
             if weight.is_meta:
-                _place(model, ours, torch.empty(weight.shape, dtype=dtype))
+                kind = dtype if isinstance(weight, nn.Parameter) else weight.dtype
+                _place(model, ours, torch.empty(weight.shape, dtype=kind))
     if not used:
         raise WeightsMismatchError(
             f"{checkpoint.path} holds nothing that {type(model).__name__} wants: it has "
@@ -384,7 +385,8 @@ def _read(
         if not piece.storage and checkpoint.dtype(name) == dtype and checkpoint.is_mappable(name):
             _place(model, ours, checkpoint.read(name))
             return
-    target = torch.empty(weight.shape, dtype=dtype) if weight.is_meta else weight.data
+    kind = dtype if isinstance(weight, nn.Parameter) else checkpoint.dtype(held[0][1])  # buffers keep theirs
+    target = torch.empty(weight.shape, dtype=kind) if weight.is_meta else weight.data
     for piece, name in held:
         part = target[piece.index]
         form = as_stored(part, piece.storage)

@@ -86,8 +86,12 @@ def _magnitude(entries: dict[str, Any], factor: float) -> float:
     if entries.get("attention_factor") is not None:
         return float(entries["attention_factor"])
 
-    def of(weight: float) -> float:
-        return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
-
     above, below = entries.get("mscale"), entries.get("mscale_all_dim")
-    return of(above) / of(below) if above and below else of(1.0)
+    if above and below:
+        return yarn_magnitude(factor, above) / yarn_magnitude(factor, below)
+    return yarn_magnitude(factor, 1.0)
+
+
+def yarn_magnitude(factor: float, weight: float) -> float:
+    """`0.1 · weight · ln(factor) + 1`, by which YaRN makes products of queries and keys larger."""
+    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0

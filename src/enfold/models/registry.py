@@ -80,6 +80,25 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "DebertaV2ForMaskedLM",
         },
     ),
+    "deepseek_v2": (
+        "enfold.models.deepseek_v2",
+        "DeepseekV2Config",
+        {
+            "base": "DeepseekV2Model",
+            "causal-lm": "DeepseekV2ForCausalLM",
+            "sequence-classification": "DeepseekV2ForSequenceClassification",
+        },
+    ),
+    "deepseek_v3": (
+        "enfold.models.deepseek_v3",
+        "DeepseekV3Config",
+        {
+            "base": "DeepseekV3Model",
+            "causal-lm": "DeepseekV3ForCausalLM",
+            "sequence-classification": "DeepseekV3ForSequenceClassification",
+            "token-classification": "DeepseekV3ForTokenClassification",
+        },
+    ),
     "distilbert": (
         "enfold.models.distilbert",
         "DistilBertConfig",

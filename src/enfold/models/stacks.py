@@ -158,7 +158,7 @@ def run_stack(
 def _check_positions(stack: Stack, positions: Tensor) -> None:
     attention = [layer.attn.op for layer in stack.spec.layers]
     assert stack.embed is not None
-    if stack.embed.positions is None and not any(isinstance(op, spec.Attention) and op.rope for op in attention):
+    if stack.embed.positions is None and not any(getattr(op, "rope", None) for op in attention):
         raise ArgumentError("position_ids was given, and this model has no absolute positions: leave it out")
     first = -stack.embed.spec.offset
     if positions.numel() and int(positions.min()) < first:

@@ -221,6 +221,8 @@ class Native:
             return "it has no gradient"
         if query.rule.dropout:
             return "it has no dropout"
+        if query.keys.keys.shape[-1] != query.keys.values.shape[-1]:
+            return "its values are as wide as its keys"
         if isinstance(query.keys, Stored) and query.where.decoding:
             return None
         if query.contents is not None or query.gaps is not None:

@@ -26,8 +26,8 @@ class Packed:
     def run(self, first: int, end: int) -> tuple[Tensor, Tensor]:
         """Sequences `first…end`, all of one length L: two [G, kv_heads, L, head_dim] views."""
         part = slice(self.offsets[first], self.offsets[end])
-        shape = (end - first, self.lengths[first], *self.keys.shape[1:])
-        return self.keys[part].view(shape).transpose(1, 2), self.values[part].view(shape).transpose(1, 2)
+        rows = (end - first, self.lengths[first])
+        return tuple(x[part].unflatten(0, rows).transpose(1, 2) for x in (self.keys, self.values))  # type: ignore[return-value]
 
 
 @dataclass
@@ -108,6 +108,12 @@ class Cache:
         for store, new in zip(stores, (keys, values), strict=True):
             self.put(store, new, where)
         return self.held(depth, stores, where)
+
+    def write_one(self, depth: int, where: Where, vectors: Tensor) -> Tensor:
+        """Append packed vectors [N, heads, width], of which keys and values are made; [B, heads, capacity, width]."""
+        (store,) = self.stores(depth, where, vectors.shape[1], ((vectors.shape[2], vectors.dtype),), vectors)
+        self.put(store, vectors, where)
+        return store
 
     def put(self, store: Tensor, new: Tensor, where: Where) -> None:
         """Write packed [N, kv_heads, width] behind what each row holds."""

@@ -110,6 +110,14 @@ class QuantizedCache(Cache):
         k, v, k_scale, v_scale = (store[:, :, :longest] for store in stores)
         return Stored((k * k_scale).to(keys.dtype), (v * v_scale).to(values.dtype), lengths=where.after)
 
+    def write_one(self, depth: int, where: Where, vectors: Tensor) -> Tensor:
+        kinds = ((vectors.shape[2], torch.int8), (1, torch.float32))
+        stores = self.stores(depth, where, vectors.shape[1], kinds, vectors)
+        for store, new in zip(stores, _eight_bits(vectors), strict=True):
+            self.put(store, new, where)
+        bits, scale = (store[:, :, : max(where.after)] for store in stores)
+        return (bits * scale).to(vectors.dtype)
+
 
 def _eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
     """[N, H, d] → int8 of the same shape, and scales [N, H, 1]."""
@@ -145,6 +153,10 @@ class OffloadedCache(Cache):
         longest = max(where.after)
         k, v = (store[:, :, :longest].to(keys.device, non_blocking=True) for store in stores)
         return Stored(k, v, lengths=where.after)
+
+    def write_one(self, depth: int, where: Where, vectors: Tensor) -> Tensor:
+        held = super().write_one(depth, where, vectors if self.device.type == "cpu" else vectors.to("cpu"))
+        return held[:, :, : max(where.after)].to(self.device, non_blocking=True)
 
 
 class DynamicCache(Cache):

@@ -7,6 +7,7 @@ Step:   x ──┬── pre ── op ── post ── dropout ──(+)─�
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,14 +136,7 @@ class Attention(nn.Module):
     def __init__(self, given: spec.Attention, width: int):
         super().__init__()
         self.spec = given
-        self.widths = (given.heads * given.head_dim, *(given.kv_heads * given.head_dim,) * 2)
-        if given.together:
-            self.qkv = Linear(width, sum(self.widths), bias=given.bias)
-        else:
-            self.q, self.k, self.v = (Linear(width, out, bias=given.bias) for out in self.widths)
-        self.o = Linear(self.widths[0], width, bias=given.out_bias)
-        over = (given.head_dim,) * 2 if given.qk_norm_over == "head" else self.widths[:2]
-        self.q_norm, self.k_norm = (norm(given.qk_norm, size) for size in over)
+        self.project(given, width)
         self.register_parameter("sinks", None)
         self.groups = self._groups()
         scale = given.head_dim**-0.5 if given.scale is None else given.scale
@@ -150,6 +144,17 @@ class Attention(nn.Module):
             training: Rule(given.causal, scale, given.dropout if training else 0.0, given.window, given.softcap)
             for training in (False, True)
         }
+
+    def project(self, given: Any, width: int) -> None:
+        """Make the maps into heads and out of them."""
+        self.widths: tuple[int, ...] = (given.heads * given.head_dim, *(given.kv_heads * given.head_dim,) * 2)
+        if given.together:
+            self.qkv = Linear(width, sum(self.widths), bias=given.bias)
+        else:
+            self.q, self.k, self.v = (Linear(width, out, bias=given.bias) for out in self.widths)
+        self.o = Linear(self.widths[0], width, bias=given.out_bias)
+        over = (given.head_dim,) * 2 if given.qk_norm_over == "head" else self.widths[:2]
+        self.q_norm, self.k_norm = (norm(given.qk_norm, size) for size in over)
 
     def _groups(self) -> tuple[Group, ...]:
         return () if self.spec.together else (Group(self, ("q", "k", "v")),)
