@@ -106,7 +106,7 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "deepseek_v3": {
         "plain": SMALL | LATENT | {"first_k_dense_replace": 1, "q_lora_rank": 10, "n_group": 2, "topk_group": 1},
-        "odd": ODD
+        "halves": ODD
         | LATENT
         | {
             "num_key_value_heads": 6,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enfold.models.registry import FAMILIES, config_class
-from tests.models import bert_kin, gpt_kin, llama_kin, moe_kin, seq2seq_kin
+from tests.models import bert_kin, gpt_kin, llama_kin, moe_kin, recurrent_kin, seq2seq_kin
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ class Row:
     def seq2seq(self) -> bool:
         """Whether an encoder reads and a decoder writes."""
         return self.task.startswith("seq2seq")
+
+    @property
+    def recurs(self) -> bool:
+        """Whether it remembers a state, from which nothing can be taken back."""
+        return self.family in recurrent_kin.CONFIGURATIONS
+
+    @property
+    def placed(self) -> bool:
+        """Whether a caller may say where tokens stand."""
+        return not self.seq2seq and self.family not in recurrent_kin.NO_POSITIONS
 
     @property
     def decodes(self) -> bool:
@@ -300,6 +310,7 @@ TASKS = {
     "multiple-choice": "choice",
 }
 DECODER_KIN = llama_kin.CONFIGURATIONS | gpt_kin.CONFIGURATIONS | moe_kin.CONFIGURATIONS
+DECODER_KIN |= recurrent_kin.CONFIGURATIONS
 KIN = DECODER_KIN | bert_kin.CONFIGURATIONS
 for name in KIN:
     encodes = name in bert_kin.CONFIGURATIONS

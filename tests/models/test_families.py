@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
-from enfold.base.errors import NotBuiltError
+from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.nn.cache import Cache, FixedCache
 from tests.models import bert_kin, seq2seq_kin
 from tests.models.pairs import (
@@ -120,8 +120,8 @@ def test_a_source_encoded_before(row: Row):
 @pytest.mark.parametrize("kind", MASKS)
 @torch.no_grad()
 def test_any_mask_gives_the_reference_s_states(row: Row, kind: str):
-    if kind == "holes" and (row.entries.get("sliding_window") or row.entries.get("local_attention")):
-        return  # a window counts tokens here, and in the reference the padding between them as well
+    if kind == "holes" and (row.recurs or row.entries.get("sliding_window") or row.entries.get("local_attention")):
+        return  # a window counts tokens here, and in the reference the padding between them; its states decay there
     both, given = pair(row), inputs(row, MASKS[kind])
     ours, theirs = (m(**given, output_hidden_states=True, output_attentions=True) for m in (both.ours, both.theirs))
     close(at_tokens("logits", ours.logits, given), at_tokens("logits", theirs.logits, given))
@@ -142,7 +142,7 @@ def test_padding_changes_nothing(row: Row, side: str):
     for i, keep in enumerate(mask.bool()):
         # T5 has no positions, and RoBERTa counts tokens, not columns.
         columns = row.family not in (*seq2seq_kin.NO_COLUMNS, *bert_kin.COUNTS_TOKENS)
-        columns = columns and row.entries.get("position_biased_input", True)
+        columns = columns and row.entries.get("position_biased_input", True) and (row.placed or row.seq2seq)
         positions = {"position_ids": torch.arange(9)[None, keep]} if columns else {}
         alone = model(input_ids=given["input_ids"][i : i + 1, keep], **positions)[0]
         close(together[i : i + 1, keep], alone)
@@ -206,6 +206,8 @@ def test_cached_equals_uncached(row: Row, make, side: str):
 @every_decoder
 @torch.no_grad()
 def test_the_cache_continues_as_the_reference_s(row: Row):
+    if row.recurs:
+        return  # several tokens more than it has seen make the reference begin a new state
     both, given = pair(row), inputs(row)
     name = "decoder_input_ids" if row.seq2seq else "input_ids"
     ids = given.pop(name)
@@ -224,6 +226,10 @@ def test_rows_of_a_cache_can_be_selected_and_cropped(row: Row):
     ids = given.pop(name)
     whole = model(**given, **{name: ids}).logits
     cache = model(**given, **{name: ids}, use_cache=True).past_key_values
+    if row.recurs:
+        with pytest.raises(ArgumentError, match="no token can be taken back"):
+            cache.crop(4)
+        cache = model(**given, **{name: ids[:, :4]}, use_cache=True).past_key_values
     cache.crop(4)
     cache.reorder_cache(torch.tensor([2, 0, 0]))
     given = {key: value[[2, 0, 0]] for key, value in given.items()}
@@ -345,8 +351,10 @@ def test_gradient_checkpointing_changes_no_gradient(row: Row):
 @every_family
 def test_dropout_is_active_in_training_only(row: Row):
     given = inputs(row, right_mask())
-    rates = ("attention_dropout", "attention_probs_dropout_prob")
-    model = fresh(row, **{name: 0.5 for name in rates if name in fresh(row).config.defaults})
+    rates = [n for n in ("attention_dropout", "attention_probs_dropout_prob") if n in fresh(row).config.defaults]
+    if not rates and row.recurs:
+        return
+    model = fresh(row, **dict.fromkeys(rates, 0.5))
     assert not model.training
     with torch.no_grad():
         assert torch.equal(model(**given).logits, model(**given).logits)
@@ -375,7 +383,7 @@ def test_fresh_weights_are_drawn_as_the_reference_draws_them(row: Row):
         assert a.shape == b.shape
         if torch.equal(a, b):
             continue  # biases zero, norms one, positions computed
-        assert abs(a.mean()) < 4 * b.std() / b.numel() ** 0.5, name
+        assert abs(a.mean() - b.mean()) < 6 * b.std() / b.numel() ** 0.5, name
         assert a.std() / b.std() == pytest.approx(1, abs=5 / b.numel() ** 0.5), name
         assert torch.equal((a == 0).all(-1), (b == 0).all(-1)), name  # padding rows
 
@@ -413,7 +421,7 @@ def test_vectors_in_place_of_ids(row: Row):
     close(both.ours(**given, inputs_embeds=vectors).logits, wanted, 1e-6)
 
 
-@pytest.mark.parametrize("row", [row for row in ONE_EACH if not row.seq2seq], ids=str)
+@pytest.mark.parametrize("row", [row for row in ONE_EACH if row.placed], ids=str)
 @torch.no_grad()
 def test_positions_given_by_the_caller(row: Row):
     both, given = pair(row), inputs(row, right_mask())

@@ -126,6 +126,14 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "ElectraForPreTraining",
         },
     ),
+    "falcon_h1": (
+        "enfold.models.falcon_h1",
+        "FalconH1Config",
+        {
+            "base": "FalconH1Model",
+            "causal-lm": "FalconH1ForCausalLM",
+        },
+    ),
     "gemma": (
         "enfold.models.gemma",
         "GemmaConfig",
@@ -242,6 +250,15 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "causal-lm": "MBartForCausalLM",
             "sequence-classification": "MBartForSequenceClassification",
             "question-answering": "MBartForQuestionAnswering",
+        },
+    ),
+    "mamba": (
+        "enfold.models.mamba",
+        "MambaConfig",
+        {
+            "base": "MambaModel",
+            "causal-lm": "MambaForCausalLM",
+            "pre-training": "MambaForCausalLM",
         },
     ),
     "mistral": (

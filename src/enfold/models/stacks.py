@@ -188,10 +188,11 @@ class SingleStack(PreTrainedModel):
     """An encoder or a decoder alone."""
 
     decoder: ClassVar[bool] = False
+    stack_class: ClassVar[type[Stack]] = Stack
 
     def __init__(self, config: PreTrainedConfig):
         super().__init__(config)
-        self.stack = Stack(self.spec(config))
+        self.stack = self.stack_class(self.spec(config))
 
     @classmethod
     def spec(cls, config: PreTrainedConfig) -> spec.Stack:
@@ -227,7 +228,7 @@ class SingleStack(PreTrainedModel):
             output_hidden_states = config.output_hidden_states
         if output_attentions is None:
             output_attentions = config.output_attentions
-        routed = any(isinstance(layer.mlp.op, spec.MoE) for layer in self.stack.spec.layers)
+        routed = any(layer.mlp and isinstance(layer.mlp.op, spec.MoE) for layer in self.stack.spec.layers)
         if output_router_logits and not routed:
             raise ArgumentError("output_router_logits was given, and the model has no routers: leave it out")
         if output_router_logits is None:

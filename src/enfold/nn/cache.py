@@ -58,6 +58,7 @@ class Cache:
         self.columns = 0
         self._own: dict[int, tuple[Tensor, ...]] = {}
         self._cross: dict[int, Stored] = {}
+        self._states: dict[int, tuple[Tensor, ...]] = {}
 
     def capacity(self, needed: int, present: int) -> int:
         """Places to allocate when `needed` must fit and `present` are there: half as many again, in steps of 64."""
@@ -146,6 +147,17 @@ class Cache:
         self._cross[depth] = stored
         return stored
 
+    def states(self, depth: int) -> tuple[Tensor, ...] | None:
+        """What a recurrence remembers of each sequence, [B, …] each; None before the first call."""
+        held = self._states.get(depth)
+        if held is not None and not torch.is_inference_mode_enabled():
+            held = tuple(state.clone() if state.is_inference() else state for state in held)
+        return held
+
+    def keep(self, depth: int, *states: Tensor) -> None:
+        """Remember the states [B, …] after the tokens of this call, in place of those before."""
+        self._states[depth] = states
+
     def select(self, rows: Sequence[int]) -> None:
         """Keep (or repeat, or reorder) these rows: what beams and finished sequences need."""
         rows = list(rows)
@@ -154,6 +166,7 @@ class Cache:
             self._own[depth] = tuple(_take(store, rows, longest) for store in stores)
         for depth, held in self._cross.items():
             self._cross[depth] = Stored(held.keys[rows], held.values[rows], tuple(held.lengths[r] for r in rows))
+        self._take_states(rows)
         self.lengths = tuple(self.lengths[r] for r in rows)
 
     def reorder(self, rows: Sequence[int], since: int) -> None:
@@ -165,7 +178,12 @@ class Cache:
         sources = [rows[row] for row in moved]
         if moved:
             self._copy(moved, sources, since, max(self.lengths[row] for row in sources))
+            self._take_states(rows)
             self.lengths = tuple(self.lengths[row] for row in rows)
+
+    def _take_states(self, rows: Sequence[int]) -> None:
+        for depth, states in self._states.items():
+            self._states[depth] = tuple(state[list(rows)] for state in states)
 
     def _copy(self, moved: list[int], sources: list[int], since: int, until: int) -> None:
         for stores in self._own.values():
@@ -183,6 +201,11 @@ class Cache:
         Raises:
             ArgumentError: it can't.
         """
+        if self._states and any(kept < length for kept, length in zip(lengths, self.lengths, strict=True)):
+            raise ArgumentError(
+                "this model remembers a text in a state, and no token can be taken back from it: crop is for caches of "
+                "keys and values. Feed the text anew, or keep a copy of the cache from before"
+            )
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """`select` under the name that the reference library gives it."""
@@ -202,7 +225,7 @@ class Cache:
         return self.columns
 
     def __len__(self) -> int:
-        return len(self._own)
+        return len(self._own.keys() | self._states.keys())
 
 
 class FixedCache(Cache):

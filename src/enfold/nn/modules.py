@@ -332,18 +332,18 @@ class Layer(nn.Module):
         super().__init__()
         self.attn = Step(given.attn, width)
         self.cross = Step(given.cross, width, CrossAttention) if given.cross else None
-        self.mlp = Step(given.mlp, width)
-        self.beside = given.mlp.beside
+        self.mlp = Step(given.mlp, width) if given.mlp else None
+        self.beside = given.mlp is not None and given.mlp.beside
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
-        if self.beside:
+        if self.mlp is not None and self.beside:
             first = x if self.attn.pre is None else self.attn.pre(x)
             second = first if self.mlp.pre is None else self.mlp.pre(x)
             return x + self.attn.change(first, context, depth) + self.mlp.change(second, context, depth)
         x = self.attn(x, context, depth)
         if self.cross is not None and self._has_source(context, depth):
             x = self.cross(x, context, depth)
-        return self.mlp(x, context, depth)
+        return x if self.mlp is None else self.mlp(x, context, depth)
 
     @staticmethod
     def _has_source(context: Context, depth: int) -> bool:
@@ -431,6 +431,10 @@ class Stack(nn.Module):
                 x = checkpoint(_afresh, layer, x, context, depth, use_reentrant=False)  # type: ignore[assignment]
             else:
                 x = layer(x, context, depth)
+        return self.finish(x, hidden)
+
+    def finish(self, x: Tensor, hidden: list[Tensor] | None) -> Tensor:
+        """After the last layer: norm and dropout."""
         if self.norm is not None:
             x = self.norm(x)
         if self.training and self.spec.norm_dropout:

@@ -219,10 +219,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Layer:
-    """The steps of one layer in their order; an encoder has no `cross`."""
+    """The steps of one layer in their order; an encoder has no `cross`, a state space may have no `mlp`."""
 
     attn: Step
-    mlp: Step
+    mlp: Step | None = None
     cross: Step | None = None
 
 
