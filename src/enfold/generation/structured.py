@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from enfold.base.errors import ArgumentError
 from enfold.base.lazy import require
 from enfold.generation.processors import LogitsProcessor, as_ids
-
-_BITS = torch.arange(8, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -233,8 +232,9 @@ class StructuredOutput(LogitsProcessor):
         masks = bytearray()
         for row, matcher in enumerate(self.matchers):
             masks += b"\0" * width if self.over[row] else matcher.compute_bitmask().ljust(width, b"\0")[:width]
-        bits = torch.frombuffer(masks, dtype=torch.uint8).view(len(self.matchers), width, 1)
-        allowed = ((bits >> _BITS) & 1).view(len(self.matchers), -1)[:, : scores.shape[1]].bool()
+        packed = np.frombuffer(masks, dtype=np.uint8).reshape(len(self.matchers), width)
+        bits = np.unpackbits(packed, axis=1, count=scores.shape[1], bitorder="little")
+        allowed = torch.from_numpy(bits).bool()
         done = ~allowed.any(1) | torch.tensor(self.over)
         allowed[:, self.ends] |= done[:, None]
         return scores.masked_fill(~allowed.to(scores.device), float("-inf"))
