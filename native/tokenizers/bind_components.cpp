@@ -10,6 +10,7 @@
 #include "components.hpp"
 #include "custom.hpp"
 #include "text_objects.hpp"
+#include "unigram.hpp"
 
 namespace enfold::tok {
 
@@ -46,11 +47,27 @@ nb::object object_of(Slot<T>& slot) {
   else return custom_object(*slot.get());
 }
 
+// Python code in a component may refer back to it.
+template <typename T>
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  if constexpr (!std::is_same_v<T, PostProcessor>) {
+    const auto& slot = *nb::inst_ptr<Slot<T>>(self);
+    if (const int stopped = visit_code(slot.held(), visit, arg)) return stopped;
+    for (const auto& part : slot.parts()) {
+      if (const int stopped = visit_slot(part, visit, arg)) return stopped;
+    }
+  }
+  return 0;
+}
+
 // What all kinds share; a model has no specification of a few options only, and is bound by itself.
 template <typename T>
 nb::class_<Slot<T>> bind_slot(nb::module_& m, const char* name, const char* doc) {
   using S = Slot<T>;
-  return nb::class_<S>(m, name, doc)
+  static PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(&traverse<T>)}, {0, nullptr}};
+  return nb::class_<S>(m, name, doc, nb::type_slots(slots))
       .def(nb::init<std::string>(), "spec"_a)
       .def_static("sequence", &sequence_of<T>, "parts"_a)
       .def_prop_ro("kind", [](const S&) { return Kind<T>::name; })
@@ -85,7 +102,7 @@ std::string with_options(const Model& model, const std::string& options) {
 
 // The specification without the vocabulary.
 std::string options_of(const Model& model) {
-  const json::Document document(model.dump());
+  const json::Document document(model.spec(false));
   std::string out = "{";
   document.root().each_member("model", [&](std::string_view key, json::Value value) {
     if (key == "vocab" || key == "merges") return;
@@ -125,8 +142,31 @@ void bind_model(nb::module_& m) {
       .def(
           "assign", [](S& s, std::string spec) { s.assign(model_of(std::move(spec))); }, "spec"_a)
       .def(
-          "set_options", [](S& s, const std::string& options) { s.assign(model_of(with_options(*s.get(), options))); },
+          "set_options",
+          [](S& s, const std::string& options) {
+            const auto before = s.get();
+            auto made = model_of(with_options(*before, options));
+            // How it samples stands in no specification.
+            const auto *old = dynamic_cast<const Unigram*>(before.get()), *now = dynamic_cast<const Unigram*>(made.get());
+            s.assign(old && now ? now->with(old->sampling()) : std::move(made));
+          },
           "options"_a)
+      .def_prop_ro("sampling",
+                   [](const S& s) {
+                     const auto model = s.get();
+                     const auto* unigram = dynamic_cast<const Unigram*>(model.get());
+                     const Unigram::Sampling now = unigram ? unigram->sampling() : Unigram::Sampling();
+                     return std::pair(now.alpha, now.nbest);
+                   })
+      .def(
+          "set_sampling",
+          [](S& s, std::optional<double> alpha, std::optional<std::size_t> nbest) {
+            const auto model = s.get();
+            const auto* unigram = dynamic_cast<const Unigram*>(model.get());
+            if (!unigram) throw nb::type_error("only Unigram models have several ways to write a word");
+            s.assign(unigram->with({alpha, nbest}));
+          },
+          "alpha"_a.none(), "nbest"_a.none())
       .def("clone", &S::clone)
       .def("tokenize", &tokenize, "sequence"_a)
       .def(

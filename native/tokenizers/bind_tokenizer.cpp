@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "ids.hpp"
 #include "request.hpp"
 #include "stream.hpp"
 #include "tokenizer_object.hpp"
@@ -47,7 +48,10 @@ template <typename T>
 nb::object component(Tokenizer& t) {
   auto slot = t.slot<T>();
   if (!slot) return nb::none();
-  return nb::module_::import_("enfold.tokenizers.components").attr("component_of")(std::move(slot));
+  const nb::object python = nb::cast(std::move(slot));
+  // From now on the tokenizer holds what Python holds: its garbage collector follows references between objects only.
+  t.hold(nb::cast<std::shared_ptr<Slot<T>>>(python));
+  return nb::module_::import_("enfold.tokenizers.components").attr("component_of")(python);
 }
 
 template <typename T>
@@ -67,6 +71,12 @@ void set_component(Tokenizer& t, nb::handle component) {
   t.set_slot(slot_of<T>(component, Slot<T>::expected, optional));
 }
 
+// Components that are Python code may refer back to the tokenizer.
+int traverse_tokenizer(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  return nb::inst_ready(self) ? nb::inst_ptr<Tokenizer>(self)->traverse(visit, arg) : 0;
+}
+
 // A call made in another thread, for asyncio to wait for.
 template <int which>
 nb::object later(nb::handle self, nb::args args, nb::kwargs options) {
@@ -77,6 +87,71 @@ nb::object later(nb::handle self, nb::args args, nb::kwargs options) {
 nb::object printed(const Tokenizer& t, int limit) {
   const nb::object spec = text_object(t.core()->dump(t.options, true));
   return nb::module_::import_("enfold.tokenizers.printing").attr("printed_tokenizer")(spec, limit);
+}
+
+std::string_view utf8_of(PyObject* text, const char* what) {
+  if (!PyUnicode_Check(text)) {
+    throw Error(std::string(what) + " should be a str, got " + Py_TYPE(text)->tp_name);
+  }
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_AsUTF8AndSize(text, &size);
+  if (!data) {
+    PyErr_Clear();
+    throw Error(std::string(what) + " holds half of a surrogate pair, which is no text");
+  }
+  return {data, static_cast<std::size_t>(size)};
+}
+
+std::pair<PyObject*, PyObject*> two_of(PyObject* entry, const char* what) {
+  if (!(PyList_Check(entry) || PyTuple_Check(entry)) || PySequence_Fast_GET_SIZE(entry) != 2) {
+    throw Error(std::string(what) + " should be two");
+  }
+  return {PySequence_Fast_GET_ITEM(entry, 0), PySequence_Fast_GET_ITEM(entry, 1)};
+}
+
+// A vocabulary as it stands in a file: token → id, or (token, score) in the order of ids. Scores arrive as they are.
+std::string vocabulary_text(nb::handle vocab) {
+  std::string out;
+  if (PyDict_Check(vocab.ptr())) {
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; PyDict_Next(vocab.ptr(), &at, &key, &value);) {
+      const std::int64_t id = PyLong_Check(value) ? PyLong_AsLongLong(value) : -1;
+      if (id < 0) PyErr_Clear();
+      out.append(1, out.empty() ? '{' : ',').append(json::quoted(utf8_of(key, "a token"))).append(1, ':');
+      out.append(std::to_string(id));
+    }
+    return out.empty() ? "{}" : out + '}';
+  }
+  for (const nb::handle entry : nb::iter(vocab)) {
+    const auto [token, score] = two_of(entry.ptr(), "token and score");
+    const double value = PyFloat_AsDouble(score);
+    if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+    char number[40];
+    std::snprintf(number, sizeof number, "%a", value);
+    out.append(1, out.empty() ? '[' : ',').append(1, '[').append(json::quoted(utf8_of(token, "a token")));
+    out.append(",\"").append(number).append("\"]");
+  }
+  return out.empty() ? "[]" : out + ']';
+}
+
+std::string merges_text(nb::handle merges) {
+  std::string out;
+  for (const nb::handle entry : nb::iter(merges)) {
+    const auto [first, second] = two_of(entry.ptr(), "the tokens of a merge");
+    out.append(1, out.empty() ? '[' : ',').append(1, '[').append(json::quoted(utf8_of(first, "a merge")));
+    out.append(1, ',').append(json::quoted(utf8_of(second, "a merge"))).append(1, ']');
+  }
+  return out.empty() ? "[]" : out + ']';
+}
+
+// `sections`: a tokenizer.json without its model; `model`: the model's options, an object that is not empty.
+Tokenizer from_parts(std::string sections, std::string model, nb::handle vocab, nb::handle merges) {
+  if (sections.empty() || model.empty()) throw Error("sections and model should be JSON objects");
+  sections.pop_back();
+  model.pop_back();
+  sections += ",\"model\":" + model + ",\"vocab\":" + vocabulary_text(vocab);
+  if (!merges.is_none()) sections += ",\"merges\":" + merges_text(merges);
+  return Tokenizer::from_source(std::move(sections += "}}"));
 }
 
 std::string read_file(const std::string& path) {
@@ -90,23 +165,13 @@ std::string read_file(const std::string& path) {
   return source;
 }
 
-Id checked_id(std::int64_t id) {
-  if (id < 0 || id > 0xFFFFFFFFll) {
-    throw nb::value_error(("a token id should lie between 0 and 2^32 - 1, got " + std::to_string(id)).c_str());
-  }
-  return id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id);
-}
-
 std::vector<Id> ids_of(nb::handle given) {
   std::int64_t id = 0;
   if (nb::try_cast(given, id)) return {checked_id(id)};
-  std::vector<std::int64_t> several;
-  if (PyUnicode_Check(given.ptr()) || !nb::try_cast(given, several)) {
-    throw nb::type_error("a stream takes an id or a list of ids");
-  }
-  std::vector<Id> out;
-  for (const std::int64_t item : several) out.push_back(checked_id(item));
-  return out;
+  if (PyUnicode_Check(given.ptr())) throw nb::type_error("a stream takes an id or a list of ids, got str");
+  std::vector<Id> ids;
+  IdRows::read(given, ids);
+  return ids;
 }
 
 // A stream of one tokenizer, or one that is told with each step which tokenizer it is.
@@ -150,7 +215,8 @@ void bind_stream(nb::module_& m) {
 void bind_tokenizer(nb::module_& m) {
   using T = Tokenizer;
   bind_stream(m);
-  nb::class_<T>(m, "Tokenizer", "Text to ids and back, as a tokenizer.json says.")
+  static PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(&traverse_tokenizer)}, {0, nullptr}};
+  nb::class_<T>(m, "Tokenizer", "Text to ids and back, as a tokenizer.json says.", nb::type_slots(slots))
       .def(
           "__init__",
           [](T* self, nb::handle model) { new (self) T(slot_of<Model>(model, "Tokenizer takes a model", false)); },
@@ -162,6 +228,7 @@ void bind_tokenizer(nb::module_& m) {
       .def_prop_rw("decoder", &component<Decoder>, &set_component<Decoder>, nb::arg().none())
       .def_static(
           "from_str", [](const std::string& json) { return T::from_source(json); }, "json"_a)
+      .def_static("_from_parts", &from_parts, "sections"_a, "model"_a, "vocab"_a, "merges"_a.none() = nb::none())
       .def_static(
           "from_buffer", [](const nb::bytes& buffer) { return T::from_source({buffer.c_str(), buffer.size()}); },
           "buffer"_a)
@@ -234,16 +301,23 @@ void bind_tokenizer(nb::module_& m) {
       .def("encode_ids", &T::encode_ids, "text"_a, "add_special_tokens"_a = true)
       .def(
           "decode",
-          [](const T& t, const std::vector<std::int64_t>& ids, bool skip) { return text_object(t.decode(ids, skip)); },
-          "ids"_a, "skip_special_tokens"_a = true)
+          [](const T& t, nb::handle given, bool skip) {
+            std::vector<Id> ids;
+            IdRows::read(given, ids);
+            return text_object(t.decode(ids, skip));
+          },
+          "ids"_a, "skip_special_tokens"_a = true,
+          nb::sig("def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str"))
       .def(
           "decode_batch",
-          [](const T& t, const std::vector<std::vector<std::int64_t>>& sequences, bool skip) {
+          [](const T& t, nb::handle sequences, bool skip) {
             nb::list out;
-            for (const auto& ids : sequences) out.append(text_object(t.decode(ids, skip)));
+            IdRows::each(sequences, [&](const std::vector<Id>& ids) { out.append(text_object(t.decode(ids, skip))); });
             return out;
           },
-          "sequences"_a, "skip_special_tokens"_a = true)
+          "sequences"_a, "skip_special_tokens"_a = true,
+          nb::sig("def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> "
+                  "list[str]"))
       .def(
           "decode_stream", [](const T& t, bool skip) { return BoundStream{{{}, skip}, t.core()}; },
           "skip_special_tokens"_a = true)

@@ -286,7 +286,7 @@ void Bpe::tokenize(std::string_view word, std::vector<Piece>& out) const {
   }
 }
 
-std::string Bpe::dump() const {
+std::string Bpe::spec(bool with_vocabulary) const {
   const auto text = [](const std::optional<std::string>& s) { return s ? json::quoted(*s) : std::string("null"); };
   const auto flag = [](bool b) { return b ? "true" : "false"; };
   char dropout[40] = "null";
@@ -294,8 +294,9 @@ std::string Bpe::dump() const {
   std::string out = std::string("{\"type\":\"BPE\",\"dropout\":") + dropout + ",\"unk_token\":" + text(unk_token_) +
                     ",\"continuing_subword_prefix\":" + text(prefix_) + ",\"end_of_word_suffix\":" + text(suffix_) +
                     ",\"fuse_unk\":" + flag(fuse_unk_) + ",\"byte_fallback\":" + flag(byte_fallback_) +
-                    ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" + dump_vocabulary(vocab) +
-                    ",\"merges\":[";
+                    ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" +
+                    (with_vocabulary ? dump_vocabulary(vocab) : "{}") + ",\"merges\":[";
+  if (!with_vocabulary) return out += "]}";
   std::vector<std::pair<Id, Id>> ordered(merges_.size(), {kNoId, kNoId});
   merges_.each([&](Id a, Id b, std::uint32_t rank, Id) { ordered[rank] = {a, b}; });
   for (const auto& [a, b] : ordered) {

@@ -15,6 +15,14 @@ std::shared_ptr<const T> joined(std::vector<std::shared_ptr<const T>> steps) {
 
 }  // namespace
 
+std::string with_type(json::Value spec, const std::string& type) {
+  std::string out = "{\"type\":" + json::quoted(type);
+  spec.each_member("a component", [&](std::string_view key, json::Value value) {
+    if (key != "type") out.append(1, ',').append(json::quoted(key)).append(1, ':').append(value.dump());
+  });
+  return out + "}";
+}
+
 std::shared_ptr<const Normalizer> Kind<Normalizer>::join(std::vector<std::shared_ptr<const Normalizer>> steps,
                                                          const std::string&) {
   return joined<Sequence>(std::move(steps));

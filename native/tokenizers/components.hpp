@@ -24,6 +24,7 @@ struct Kind<Normalizer> {
   static constexpr const char* expected = "a normalizer should be a Normalizer or None";
   static constexpr const char* parts = "normalizers";
   static std::shared_ptr<const Normalizer> read(json::Value spec) { return read_normalizer(spec); }
+  static std::string type(json::Value spec) { return normalizer_type(spec); }
   static std::shared_ptr<const Normalizer> join(std::vector<std::shared_ptr<const Normalizer>> steps,
                                                 const std::string& spec);
 };
@@ -34,6 +35,7 @@ struct Kind<PreTokenizer> {
   static constexpr const char* expected = "a pre-tokenizer should be a PreTokenizer or None";
   static constexpr const char* parts = "pretokenizers";
   static std::shared_ptr<const PreTokenizer> read(json::Value spec) { return read_pre_tokenizer(spec); }
+  static std::string type(json::Value spec) { return spec.text("type", name); }
   static std::shared_ptr<const PreTokenizer> join(std::vector<std::shared_ptr<const PreTokenizer>> steps,
                                                   const std::string& spec);
 };
@@ -44,6 +46,7 @@ struct Kind<PostProcessor> {
   static constexpr const char* expected = "a post-processor should be a PostProcessor or None";
   static constexpr const char* parts = "processors";
   static std::shared_ptr<const PostProcessor> read(json::Value spec) { return read_post_processor(spec); }
+  static std::string type(json::Value spec) { return post_processor_type(spec); }
   static std::shared_ptr<const PostProcessor> join(std::vector<std::shared_ptr<const PostProcessor>> steps,
                                                    const std::string& spec);
 };
@@ -54,9 +57,13 @@ struct Kind<Decoder> {
   static constexpr const char* expected = "a decoder should be a Decoder or None";
   static constexpr const char* parts = "decoders";
   static std::shared_ptr<const Decoder> read(json::Value spec) { return read_decoder(spec); }
+  static std::string type(json::Value spec) { return decoder_type(spec); }
   static std::shared_ptr<const Decoder> join(std::vector<std::shared_ptr<const Decoder>> steps,
                                              const std::string& spec);
 };
+
+// A specification that names its type.
+std::string with_type(json::Value spec, const std::string& type);
 
 // A place that holds a component. Tokenizers, sequences and Python objects share it, so that a change made through one
 // of them reaches all. The component itself never changes: a new one takes its place. Touched with the GIL held.
@@ -93,14 +100,21 @@ class Slot {
   }
 
   std::shared_ptr<const T> get() {
+    if constexpr (requires { made_->copy(); }) {
+      if (type_.empty()) return made_->copy();
+    }
     if (type_ == "Sequence" && (!made_ || joined_ < changed())) {
       std::vector<std::shared_ptr<const T>> steps;
       for (const auto& part : parts_) steps.push_back(part->get());
-      made_ = Kind<T>::join(std::move(steps), spec());
+      const std::string text = spec();
+      auto made = Kind<T>::join(std::move(steps), text);
+      if (text.empty()) return made;
+      made_ = std::move(made);
       joined_ = component_changes;
     }
     return made_;
   }
+  const std::shared_ptr<const T>& held() const { return made_; }
 
   void assign(std::string spec) {
     const json::Document document(spec);
@@ -108,14 +122,14 @@ class Slot {
     auto made = Kind<T>::read(root);
     if (!made) throw Error(std::string(Kind<T>::name) + " should not be null");
     std::vector<std::shared_ptr<Slot>> parts;
-    const std::string type = root.text("type", Kind<T>::name);
+    const std::string type = Kind<T>::type(root);
     if (type == "Sequence") {
       root.need(Kind<T>::parts, Kind<T>::name).each_item(Kind<T>::parts, [&](json::Value part) {
         parts.push_back(std::make_shared<Slot>(part.dump()));
       });
     }
     type_ = type;
-    spec_ = std::move(spec);
+    spec_ = with_type(root, type);
     parts_ = std::move(parts);
     made_ = std::move(made);
     changed_ = joined_ = ++component_changes;
@@ -129,6 +143,9 @@ class Slot {
   // The same component in a place of its own.
   std::shared_ptr<Slot> clone() const {
     auto made = std::make_shared<Slot>(*this);
+    if constexpr (requires { made_->copy(); }) {
+      if (type_.empty()) made->made_ = made_->copy();
+    }
     for (auto& part : made->parts_) part = part->clone();
     return made;
   }

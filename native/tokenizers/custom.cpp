@@ -34,6 +34,7 @@ void lend(const nb::object& object, const char* method, const std::shared_ptr<Le
 
 struct CustomNormalizer final : Normalizer, PythonCode {
   using PythonCode::PythonCode;
+  std::shared_ptr<const Normalizer> copy() const override { return custom_normalizer(object); }
   void apply(Aligned& text) const override {
     const nb::gil_scoped_acquire held;
     lend(object, "normalize", std::make_shared<NormalizedText>(&text));
@@ -42,6 +43,7 @@ struct CustomNormalizer final : Normalizer, PythonCode {
 
 struct CustomPreTokenizer final : PreTokenizer, PythonCode {
   using PythonCode::PythonCode;
+  std::shared_ptr<const PreTokenizer> copy() const override { return custom_pre_tokenizer(object); }
   bool takes_splits() const override { return true; }
   void apply_to_splits(std::vector<Split>& splits) const override {
     const nb::gil_scoped_acquire held;
@@ -59,6 +61,7 @@ struct CustomPreTokenizer final : PreTokenizer, PythonCode {
 
 struct CustomDecoder final : Decoder, PythonCode {
   using PythonCode::PythonCode;
+  std::shared_ptr<const Decoder> copy() const override { return custom_decoder(object); }
   void apply(std::vector<std::string>& tokens) const override {
     const nb::gil_scoped_acquire held;
     const nb::object made = object.attr("decode_chain")(tokens);
@@ -79,6 +82,59 @@ std::shared_ptr<const PreTokenizer> custom_pre_tokenizer(nb::object object) {
 std::shared_ptr<const Decoder> custom_decoder(nb::object object) {
   return std::make_shared<CustomDecoder>(std::move(object));
 }
+
+namespace {
+
+template <typename T>
+struct SequenceOf;
+template <>
+struct SequenceOf<Normalizer> {
+  using type = Sequence;
+};
+template <>
+struct SequenceOf<PreTokenizer> {
+  using type = PreTokenizerSequence;
+};
+template <>
+struct SequenceOf<Decoder> {
+  using type = DecoderSequence;
+};
+
+}  // namespace
+
+template <typename T>
+int visit_code(const std::shared_ptr<const T>& component, visitproc visit, void* arg) {
+  if (component.use_count() != 1) return 0;
+  if (const auto* code = dynamic_cast<const PythonCode*>(component.get())) {
+    Py_VISIT(code->object.ptr());
+  } else if (const auto* sequence = dynamic_cast<const typename SequenceOf<T>::type*>(component.get())) {
+    for (const auto& step : sequence->steps) {
+      if (const int stopped = visit_code(step, visit, arg)) return stopped;
+    }
+  }
+  return 0;
+}
+
+template <typename T>
+int visit_slot(const std::shared_ptr<Slot<T>>& slot, visitproc visit, void* arg) {
+  if (slot.use_count() != 1) return 0;
+  if (const auto* python = std::get_deleter<nb::detail::py_deleter>(slot)) {
+    Py_VISIT(python->o);
+    return 0;
+  }
+  if (const int stopped = visit_code(slot->held(), visit, arg)) return stopped;
+  for (const auto& part : slot->parts()) {
+    if (const int stopped = visit_slot(part, visit, arg)) return stopped;
+  }
+  return 0;
+}
+
+template int visit_code(const std::shared_ptr<const Normalizer>&, visitproc, void*);
+template int visit_code(const std::shared_ptr<const PreTokenizer>&, visitproc, void*);
+template int visit_code(const std::shared_ptr<const Decoder>&, visitproc, void*);
+template int visit_slot(const std::shared_ptr<Slot<Normalizer>>&, visitproc, void*);
+template int visit_slot(const std::shared_ptr<Slot<PreTokenizer>>&, visitproc, void*);
+template int visit_slot(const std::shared_ptr<Slot<Decoder>>&, visitproc, void*);
 
 template <typename T>
 nb::object custom_object(const T& component) {

@@ -54,6 +54,7 @@ void clean_up(std::string& text) {
 }
 
 struct ByteLevelDecoder final : Decoder {
+  Kind kind() const override { return Kind::bytes; }
   void apply(std::vector<std::string>& tokens) const override {
     std::string bytes, part;
     for (const std::string& token : tokens) {
@@ -69,6 +70,7 @@ struct ByteLevelDecoder final : Decoder {
 struct WordPieceDecoder final : Decoder {
   std::string prefix;
   bool cleanup;
+  Kind kind() const override { return Kind::place; }
   void apply(std::vector<std::string>& tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       std::string& token = tokens[i];
@@ -85,6 +87,7 @@ struct WordPieceDecoder final : Decoder {
 struct MetaspaceDecoder final : Decoder {
   std::string replacement;
   bool strips_first;
+  Kind kind() const override { return Kind::place; }
   void apply(std::vector<std::string>& tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       std::string& token = tokens[i];
@@ -95,6 +98,7 @@ struct MetaspaceDecoder final : Decoder {
 
 struct BpeDecoder final : Decoder {
   std::string suffix;
+  Kind kind() const override { return Kind::place; }
   void apply(std::vector<std::string>& tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], suffix, i + 1 < tokens.size() ? " " : "");
   }
@@ -117,6 +121,7 @@ struct CtcDecoder final : Decoder {
 };
 
 struct FuseDecoder final : Decoder {
+  Kind kind() const override { return Kind::fuse; }
   void apply(std::vector<std::string>& tokens) const override {
     std::string all;
     for (const std::string& token : tokens) all += token;
@@ -127,6 +132,7 @@ struct FuseDecoder final : Decoder {
 struct StripDecoder final : Decoder {
   std::string content;  // one character
   std::size_t start, stop;
+  Kind kind() const override { return Kind::token; }
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
       std::size_t begin = 0, end = token.size();
@@ -144,6 +150,7 @@ struct ReplaceDecoder final : Decoder {
   Pattern pattern;
   std::string content;
   ReplaceDecoder(Pattern p, std::string c) : pattern(std::move(p)), content(std::move(c)) {}
+  Kind kind() const override { return Kind::token; }
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
       std::string made;
@@ -157,6 +164,7 @@ struct ReplaceDecoder final : Decoder {
 };
 
 struct ByteFallbackDecoder final : Decoder {
+  Kind kind() const override { return Kind::fallback; }
   void apply(std::vector<std::string>& tokens) const override {
     std::vector<std::string> out;
     std::string bytes;
@@ -170,11 +178,7 @@ struct ByteFallbackDecoder final : Decoder {
       bytes.clear();
     };
     for (std::string& token : tokens) {
-      unsigned byte = 0;
-      const char* text = token.data();
-      // The reference's number parser lets a plus sign through.
-      if (token.size() == 6 && token.starts_with("<0x") && token[5] == '>' &&
-          std::from_chars(text + 3 + (text[3] == '+'), text + 5, byte, 16).ptr == text + 5) {
+      if (const int byte = fallback_byte(token); byte >= 0) {
         bytes.push_back(static_cast<char>(byte));
         continue;
       }
@@ -186,8 +190,10 @@ struct ByteFallbackDecoder final : Decoder {
   }
 };
 
+}  // namespace
+
 // Files from before each decoder named its type are told apart by their fields.
-std::string type_of(json::Value spec) {
+std::string decoder_type(json::Value spec) {
   if (!spec["type"].is_null()) return spec.text("type", "decoder");
   for (const auto& [field, type] : std::initializer_list<std::pair<const char*, const char*>>{
            {"suffix", "BPEDecoder"}, {"prefix", "WordPiece"}, {"pad_token", "CTC"}, {"start", "Strip"}}) {
@@ -196,11 +202,18 @@ std::string type_of(json::Value spec) {
   return spec.text("type", "decoder");
 }
 
-}  // namespace
+int fallback_byte(std::string_view token) {
+  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
+  const char* digits = token.data() + 3;
+  unsigned byte = 0;
+  // The reference's number parser lets a plus sign through.
+  return std::from_chars(digits + (*digits == '+'), digits + 2, byte, 16).ptr == digits + 2 ? static_cast<int>(byte)
+                                                                                             : -1;
+}
 
 std::unique_ptr<Decoder> read_decoder(json::Value spec) {
   if (spec.is_null()) return nullptr;
-  const std::string type = type_of(spec);
+  const std::string type = decoder_type(spec);
   if (type == "Sequence") {
     auto made = std::make_unique<DecoderSequence>();
     spec.need("decoders", "decoder").each_item("decoder.decoders", [&](json::Value item) {

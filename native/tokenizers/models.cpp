@@ -99,11 +99,11 @@ std::string dump_vocabulary(const Vocabulary& vocab) {
   return out += '}';
 }
 
-std::string WordPiece::dump() const {
+std::string WordPiece::spec(bool with_vocabulary) const {
   return "{\"type\":\"WordPiece\",\"unk_token\":" + json::quoted(unk_token_) +
          ",\"continuing_subword_prefix\":" + json::quoted(prefix_) +
-         ",\"max_input_chars_per_word\":" + std::to_string(max_characters_) + ",\"vocab\":" + dump_vocabulary(vocab) +
-         "}";
+         ",\"max_input_chars_per_word\":" + std::to_string(max_characters_) +
+         ",\"vocab\":" + (with_vocabulary ? dump_vocabulary(vocab) : "{}") + "}";
 }
 
 WordLevel::WordLevel(json::Value spec) : unk_token_(spec.text("unk_token", "model")) {
@@ -120,8 +120,8 @@ void WordLevel::tokenize(std::string_view word, std::vector<Piece>& out) const {
   out.push_back({id, 0, static_cast<std::uint32_t>(word.size())});
 }
 
-std::string WordLevel::dump() const {
-  return "{\"type\":\"WordLevel\",\"vocab\":" + dump_vocabulary(vocab) +
+std::string WordLevel::spec(bool with_vocabulary) const {
+  return "{\"type\":\"WordLevel\",\"vocab\":" + (with_vocabulary ? dump_vocabulary(vocab) : "{}") +
          ",\"unk_token\":" + json::quoted(unk_token_) + "}";
 }
 

@@ -24,7 +24,9 @@ class Model {
   virtual ~Model() = default;
   // Appends the tokens of one word (valid UTF-8).
   virtual void tokenize(std::string_view word, std::vector<Piece>& out) const = 0;
-  virtual std::string dump() const = 0;
+  // The specification; with an empty vocabulary if only the options are asked for.
+  virtual std::string spec(bool with_vocabulary) const = 0;
+  std::string dump() const { return spec(true); }
   virtual const char* type() const = 0;
   // The id of unknown tokens, if those read as the text that they stand for.
   virtual Id own_text_id() const { return kNoId; }
@@ -37,7 +39,7 @@ class WordPiece final : public Model {
  public:
   explicit WordPiece(json::Value spec);
   void tokenize(std::string_view word, std::vector<Piece>& out) const override;
-  std::string dump() const override;
+  std::string spec(bool with_vocabulary) const override;
   const char* type() const override { return "WordPiece"; }
 
  private:
@@ -52,7 +54,7 @@ class WordLevel final : public Model {
  public:
   explicit WordLevel(json::Value spec);
   void tokenize(std::string_view word, std::vector<Piece>& out) const override;
-  std::string dump() const override;
+  std::string spec(bool with_vocabulary) const override;
   const char* type() const override { return "WordLevel"; }
 
  private:
@@ -64,7 +66,7 @@ class Bpe final : public Model {
  public:
   explicit Bpe(json::Value spec);
   void tokenize(std::string_view word, std::vector<Piece>& out) const override;
-  std::string dump() const override;
+  std::string spec(bool with_vocabulary) const override;
   const char* type() const override { return "BPE"; }
 
   struct Symbol {

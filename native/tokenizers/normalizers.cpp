@@ -110,10 +110,8 @@ struct ByteLevelNormalizer final : Normalizer {
 
 }  // namespace
 
-namespace {
-
 // Files from before each normalizer named its type are told apart by their fields.
-std::string type_of(json::Value spec) {
+std::string normalizer_type(json::Value spec) {
   if (!spec["type"].is_null()) return spec.text("type", "normalizer");
   for (const auto& [field, type] :
        std::initializer_list<std::pair<const char*, const char*>>{{"normalizers", "Sequence"},
@@ -127,11 +125,9 @@ std::string type_of(json::Value spec) {
   return spec.text("type", "normalizer");
 }
 
-}  // namespace
-
 std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   if (spec.is_null()) return nullptr;
-  const std::string type = type_of(spec);
+  const std::string type = normalizer_type(spec);
   if (type == "Sequence") {
     auto made = std::make_unique<Sequence>();
     spec.need("normalizers", "normalizer").each_item("normalizer.normalizers", [&](json::Value item) {

@@ -17,6 +17,8 @@ class Normalizer {
   // told apart by what surrounds them.
   enum class Effect { kept, changed, context };
   virtual Effect effect(char32_t) const { return Effect::context; }
+  // Python code gets a reference of its own with each place that holds it; null for all else.
+  virtual std::shared_ptr<const Normalizer> copy() const { return nullptr; }
 };
 
 struct Sequence final : Normalizer {
@@ -58,5 +60,8 @@ struct PrependNormalizer final : Normalizer {
 
 // Null for a null specification.
 std::unique_ptr<Normalizer> read_normalizer(json::Value spec);
+
+// The type of a specification, also of one from before they named it.
+std::string normalizer_type(json::Value spec);
 
 }  // namespace enfold::tok

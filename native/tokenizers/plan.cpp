@@ -7,6 +7,7 @@ namespace enfold::tok {
 std::unique_ptr<Plan> make_plan(const Model& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
                                 const AddedTokens& added) {
   if (const auto* unigram = dynamic_cast<const Unigram*>(&model)) {
+    if (unigram->is_random()) return nullptr;
     return unigram_plan(*unigram, normalizer, pre_tokenizer, added);
   }
   if (const auto* bpe = dynamic_cast<const Bpe*>(&model)) {

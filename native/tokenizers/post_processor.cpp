@@ -71,21 +71,9 @@ void read_template(json::Value spec, PostProcessor& out) {
   out.types = PostProcessor::Types::part;
 }
 
-// Files from before each processor named its type are told apart by their fields; one called Roberta that lacks
-// Roberta's own fields is Bert's, as the reference reads it.
-std::string type_of(json::Value spec) {
-  const bool named = !spec["type"].is_null();
-  const std::string type = named ? spec.text("type", "post_processor") : std::string();
-  if ((!named || type == "RobertaProcessing") && spec.has("sep") && spec.has("cls")) {
-    return spec.has("trim_offsets") && spec.has("add_prefix_space") ? "RobertaProcessing" : "BertProcessing";
-  }
-  if (!named && spec.has("single") && spec.has("pair")) return "TemplateProcessing";
-  return spec.text("type", "post_processor");
-}
-
 void read_into(json::Value spec, PostProcessor& out, int depth) {
   if (depth > 16) throw Error("post_processor is nested too deeply");
-  const std::string type = type_of(spec);
+  const std::string type = post_processor_type(spec);
   const auto claim_template = [&] {
     if (out.has_template) throw NotBuilt("a post-processor with two templates in sequence is not built");
     out.has_template = true;
@@ -121,6 +109,18 @@ void read_into(json::Value spec, PostProcessor& out, int depth) {
 }
 
 }  // namespace
+
+// Files from before each processor named its type are told apart by their fields; one called Roberta that lacks
+// Roberta's own fields is Bert's, as the reference reads it.
+std::string post_processor_type(json::Value spec) {
+  const bool named = !spec["type"].is_null();
+  const std::string type = named ? spec.text("type", "post_processor") : std::string();
+  if ((!named || type == "RobertaProcessing") && spec.has("sep") && spec.has("cls")) {
+    return spec.has("trim_offsets") && spec.has("add_prefix_space") ? "RobertaProcessing" : "BertProcessing";
+  }
+  if (!named && spec.has("single") && spec.has("pair")) return "TemplateProcessing";
+  return spec.text("type", "post_processor");
+}
 
 Blanks blanks_of(std::string_view token) {
   const auto blank = [](char32_t c) { return c == 0x120 || unicode::has(c, unicode::kSpace); };

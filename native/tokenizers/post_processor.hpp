@@ -41,4 +41,7 @@ Span trim(Span offset, Blanks blanks, bool first, bool add_prefix_space);
 // Null for a null specification.
 std::unique_ptr<PostProcessor> read_post_processor(json::Value spec);
 
+// The type of a specification, also of one from before they named it.
+std::string post_processor_type(json::Value spec);
+
 }  // namespace enfold::tok

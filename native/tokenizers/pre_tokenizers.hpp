@@ -22,6 +22,8 @@ class PreTokenizer {
   virtual void apply_to_splits(std::vector<Split>& splits) const;
   // Whether it matters what lies between: Python code sees the whole input.
   virtual bool takes_splits() const { return false; }
+  // Python code gets a reference of its own with each place that holds it; null for all else.
+  virtual std::shared_ptr<const PreTokenizer> copy() const { return nullptr; }
 };
 
 struct PreTokenizerSequence final : PreTokenizer {

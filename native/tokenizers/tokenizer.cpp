@@ -108,8 +108,9 @@ std::shared_ptr<const Core> Core::read(std::string source, Options& options) {
 void Core::prepare() {
   plan_ = make_plan(model(), components_.normalizer.get(), components_.pre_tokenizer.get(), *added_);
   pool_ = std::make_shared<Pool>();
+  decoding_ = std::make_shared<Decoding>();
   if (!components_.post || components_.post->trimming.empty()) return;
-  const auto limit = std::max(model().vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
+  const std::size_t limit = id_limit();
   auto blanks = std::make_shared<std::vector<Blanks>>(limit);
   model().vocab.each(
       [&](std::string_view token, Id id) { (*blanks)[static_cast<std::size_t>(id)] = blanks_of(token); });
@@ -206,6 +207,10 @@ std::size_t Core::size(bool with_added) const {
     for (const auto& [content, id] : added_->ids()) n += model().vocab.find(content) == kNoId;
   }
   return n;
+}
+
+std::size_t Core::id_limit() const {
+  return std::max(model().vocab.id_limit(), static_cast<std::size_t>(added_->id_limit()));
 }
 
 Core::Lease::Lease(const Core& core) : core_(core) {
@@ -516,7 +521,15 @@ void Core::process(const Tokens& first, const Tokens* second, std::int32_t sampl
   for (const Window& other2 : overflow2) emit_row(window1, other2, false, true);
 }
 
+const DecodeTable* Core::decode_table(std::size_t tokens) const {
+  constexpr std::size_t kShare = 8;  // making the table costs about what decoding this part of the vocabulary does
+  if (decoding_->tokens.fetch_add(tokens, std::memory_order_relaxed) + tokens < id_limit() / kShare) return nullptr;
+  std::call_once(decoding_->once, [&] { decoding_->table = DecodeTable::of(*this); });
+  return decoding_->table.get();
+}
+
 std::string Core::decode(const Id* ids, std::size_t n, bool skip_special_tokens) const {
+  if (const DecodeTable* table = decode_table(n)) return table->decode(*this, ids, n, skip_special_tokens);
   std::vector<std::string> tokens;
   tokens.reserve(n);
   for (std::size_t i = 0; i < n; ++i) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "added_tokens.hpp"
+#include "decode_table.hpp"
 #include "decoders.hpp"
 #include "models.hpp"
 #include "normalizers.hpp"
@@ -67,6 +68,7 @@ class Core {
   // The text of a token in an encoding, unless the row has one of its own for it: the model's, if the model has the id.
   std::string_view plain_token(Id id) const;
   std::size_t size(bool with_added) const;
+  std::size_t id_limit() const;  // one more than the largest id
   std::size_t added_by_template(bool pair) const { return components_.post ? components_.post->added(pair) : 0; }
   bool plan_runs() const { return plan_ != nullptr; }
   // The same tokenizer on the literal path alone (the differential tests hold the two against each other).
@@ -120,6 +122,15 @@ class Core {
     std::vector<std::unique_ptr<Scratch>> idle;
   };
   std::shared_ptr<Pool> pool_ = std::make_shared<Pool>();
+
+  // A table for decoding is made when enough has been decoded to be worth it.
+  struct Decoding {
+    std::atomic<std::size_t> tokens{0};
+    std::once_flag once;
+    std::unique_ptr<const DecodeTable> table;
+  };
+  const DecodeTable* decode_table(std::size_t tokens) const;
+  std::shared_ptr<Decoding> decoding_ = std::make_shared<Decoding>();
 };
 
 }  // namespace enfold::tok

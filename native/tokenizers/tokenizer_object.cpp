@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "custom.hpp"
 #include "inputs.hpp"
 
 namespace enfold::tok {
@@ -14,6 +15,8 @@ const char* name_of(Strategy strategy) {
   const char* names[] = {"longest_first", "only_first", "only_second"};
   return names[static_cast<int>(strategy)];
 }
+
+constexpr std::size_t kShortRow = 1024;  // ids
 
 const char* name_of(Side side) { return side == Side::left ? "left" : "right"; }
 
@@ -139,16 +142,42 @@ void Tokenizer::set_slot(std::shared_ptr<Slot<T>> slot) {
   slots_.*Part<T>::slot = std::move(slot);
 }
 
+template <typename T>
+void Tokenizer::hold(std::shared_ptr<Slot<T>> slot) {
+  slots_.*Part<T>::slot = std::move(slot);
+}
+
+int Tokenizer::traverse(visitproc visit, void* arg) const {
+  int stopped = 0;
+  const auto all = [&](auto&&... visits) { (void)((stopped = visits()) || ...); };
+  const auto& parts = core_->components();
+  if (core_.use_count() == 1) {
+    all([&] { return visit_code(parts.normalizer, visit, arg); },
+        [&] { return visit_code(parts.pre_tokenizer, visit, arg); },
+        [&] { return visit_code(parts.decoder, visit, arg); });
+    if (stopped) return stopped;
+  }
+  all([&] { return visit_slot(slots_.normalizer, visit, arg); },
+      [&] { return visit_slot(slots_.pre_tokenizer, visit, arg); },
+      [&] { return visit_slot(slots_.decoder, visit, arg); });
+  return stopped;
+}
+
 template std::shared_ptr<Slot<Model>> Tokenizer::slot();
 template std::shared_ptr<Slot<Normalizer>> Tokenizer::slot();
 template std::shared_ptr<Slot<PreTokenizer>> Tokenizer::slot();
 template std::shared_ptr<Slot<PostProcessor>> Tokenizer::slot();
 template std::shared_ptr<Slot<Decoder>> Tokenizer::slot();
 template void Tokenizer::set_slot(std::shared_ptr<Slot<Model>>);
+template void Tokenizer::hold(std::shared_ptr<Slot<Model>>);
 template void Tokenizer::set_slot(std::shared_ptr<Slot<Normalizer>>);
+template void Tokenizer::hold(std::shared_ptr<Slot<Normalizer>>);
 template void Tokenizer::set_slot(std::shared_ptr<Slot<PreTokenizer>>);
+template void Tokenizer::hold(std::shared_ptr<Slot<PreTokenizer>>);
 template void Tokenizer::set_slot(std::shared_ptr<Slot<PostProcessor>>);
+template void Tokenizer::hold(std::shared_ptr<Slot<PostProcessor>>);
 template void Tokenizer::set_slot(std::shared_ptr<Slot<Decoder>>);
+template void Tokenizer::hold(std::shared_ptr<Slot<Decoder>>);
 
 std::string Tokenizer::dump() const {
   const auto by = core();
@@ -256,15 +285,12 @@ nb::object Tokenizer::encode_tokens(nb::handle text, bool add_special_tokens) co
   });
 }
 
-std::string Tokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const {
-  std::vector<Id> checked;
-  checked.reserve(ids.size());
-  for (const std::int64_t id : ids) {
-    if (id < 0 || id > 0xFFFFFFFFll)
-      throw nb::value_error(("a token id should lie between 0 and 2^32 - 1, got " + std::to_string(id)).c_str());
-    checked.push_back(id > 0x7FFFFFFF ? kNoId : static_cast<Id>(id));
-  }
-  return core()->decode(checked.data(), checked.size(), skip_special_tokens);
+std::string Tokenizer::decode(const std::vector<Id>& ids, bool skip_special_tokens) const {
+  const auto by = core();
+  // Python code may decode; a short row is decoded faster than the lock changes hands.
+  if (ids.size() < kShortRow) return by->decode(ids.data(), ids.size(), skip_special_tokens);
+  const nb::gil_scoped_release released;
+  return by->decode(ids.data(), ids.size(), skip_special_tokens);
 }
 
 nb::object Tokenizer::truncation() const {

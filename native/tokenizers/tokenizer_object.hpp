@@ -34,6 +34,11 @@ class Tokenizer {
   std::shared_ptr<Slot<T>> slot();
   template <typename T>
   void set_slot(std::shared_ptr<Slot<T>> slot);
+  // The same place, as Python holds it.
+  template <typename T>
+  void hold(std::shared_ptr<Slot<T>> slot);
+  // For Python's garbage collector.
+  int traverse(visitproc visit, void* arg) const;
 
   std::string dump() const;
   std::shared_ptr<const Rows> rows(const Inputs& inputs, const Wanted& wanted,
@@ -46,7 +51,7 @@ class Tokenizer {
   EncodingView post_process(EncodingView first, std::optional<EncodingView> second, bool special) const;
   nb::object encode_ids(nb::handle text, bool add_special_tokens) const;
   nb::object encode_tokens(nb::handle text, bool add_special_tokens) const;
-  std::string decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const;
+  std::string decode(const std::vector<Id>& ids, bool skip_special_tokens) const;
   std::size_t add(nb::handle tokens, bool special);
   nb::object truncation() const;
   nb::object padding() const;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <limits>
+#include <random>
 
 #include "unicode.hpp"
 
@@ -129,7 +131,138 @@ void Unigram::push_unknown(std::string_view text, std::uint32_t begin, std::uint
   out.push_back({unk_, begin, end});
 }
 
-void Unigram::tokenize(std::string_view word, std::vector<Piece>& out) const { segment(trie_, word, false, out); }
+void Unigram::tokenize(std::string_view word, std::vector<Piece>& out) const {
+  if (is_random()) sample(word, out);
+  else segment(trie_, word, false, out);
+}
+
+std::shared_ptr<const Unigram> Unigram::with(Sampling sampling) const {
+  if (sampling.alpha && !std::isfinite(*sampling.alpha)) throw Error("alpha should be a finite number");
+  auto made = std::make_shared<Unigram>(*this);
+  made->sampling_ = sampling;
+  return made;
+}
+
+std::vector<Unigram::Edge> Unigram::edges(std::string_view word) const {
+  std::vector<Edge> found;
+  const char* const end = word.data() + word.size();
+  for (std::uint32_t at = 0; at < word.size();) {
+    const auto n = static_cast<std::uint32_t>(unicode::length(static_cast<unsigned char>(word[at])));
+    bool single = false;
+    trie_.each_prefix(word.data() + at, end, [&](Id id, const char* q) {
+      const auto to = static_cast<std::uint32_t>(q - word.data());
+      found.push_back({at, to, id, scores_[static_cast<std::size_t>(id)]});
+      single |= to == at + n;
+    });
+    if (!single) {
+      if (unk_ == kNoId) {
+        throw Error("a character is unknown, and the model has no unk_id to stand for it: " +
+                    json::quoted(word.substr(at, n)));
+      }
+      found.push_back({at, at + n, unk_, unknown_score_});
+    }
+    at += n;
+  }
+  return found;
+}
+
+namespace {
+
+std::minstd_rand& generator() {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return random;
+}
+
+// The index of one of these weights, drawn in proportion; they are logarithms.
+std::size_t drawn(const std::vector<double>& weights) {
+  double most = -std::numeric_limits<double>::infinity(), total = 0;
+  for (const double weight : weights) most = std::max(most, weight);
+  for (const double weight : weights) total += std::exp(weight - most);
+  double left = std::uniform_real_distribution<double>(0, total)(generator());
+  for (std::size_t i = 0; i + 1 < weights.size(); ++i) {
+    left -= std::exp(weights[i] - most);
+    if (left < 0) return i;
+  }
+  return weights.size() - 1;
+}
+
+}  // namespace
+
+// Forward: the logarithm of the sum over all ways to each place; backward: an edge is drawn by its share of that sum.
+void Unigram::sample_all(const std::vector<Edge>& edges, std::vector<Piece>& way) const {
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  std::uint32_t size = 0;
+  for (const Edge& edge : edges) size = std::max(size, edge.end);
+  std::vector<double> sums(size + 1, kNone);
+  std::vector<std::vector<std::size_t>> into(size + 1);
+  sums[0] = 0;
+  for (std::size_t e = 0; e < edges.size(); ++e) {  // in the order of their beginnings
+    const Edge& edge = edges[e];
+    const double weight = sums[edge.begin] + *sampling_.alpha * edge.score;
+    double& sum = sums[edge.end];
+    sum = sum == kNone ? weight : std::max(sum, weight) + std::log1p(std::exp(-std::abs(sum - weight)));
+    into[edge.end].push_back(e);
+  }
+  std::vector<double> weights;
+  for (std::uint32_t at = size; at > 0; at = way.back().begin) {
+    weights.clear();
+    for (const std::size_t e : into[at]) weights.push_back(sums[edges[e].begin] + *sampling_.alpha * edges[e].score);
+    const Edge& edge = edges[into[at][drawn(weights)]];
+    way.push_back({edge.id, edge.begin, edge.end});
+  }
+}
+
+// The best ways to each place, each by its last edge and the way before it.
+void Unigram::sample_best(const std::vector<Edge>& edges, std::uint32_t size, std::vector<Piece>& way) const {
+  struct Way {
+    double score;
+    std::size_t edge, before;
+  };
+  const std::size_t most = *sampling_.nbest;
+  std::vector<std::vector<Way>> ways(size + 1);
+  ways[0].push_back({0, 0, 0});
+  const auto better = [](const Way& x, const Way& y) { return x.score > y.score; };
+  const auto keep = [&](std::vector<Way>& all) {
+    if (all.size() > most) {
+      std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(most), all.end(), better);
+      all.resize(most);
+    }
+  };
+  std::uint32_t done = 0;
+  for (std::size_t e = 0; e < edges.size(); ++e) {
+    const Edge& edge = edges[e];
+    for (; done <= edge.begin; ++done) keep(ways[done]);  // nothing leads there any more
+    const auto& before = ways[edge.begin];
+    for (std::size_t k = 0; k < before.size(); ++k) ways[edge.end].push_back({before[k].score + edge.score, e, k});
+    if (ways[edge.end].size() > 4 * most + 64) keep(ways[edge.end]);
+  }
+  keep(ways[size]);
+  std::vector<double> weights;
+  for (const Way& one : ways[size]) weights.push_back(*sampling_.alpha * one.score);
+  std::size_t which = drawn(weights);
+  for (std::uint32_t at = size; at > 0;) {
+    const Way& one = ways[at][which];
+    const Edge& edge = edges[one.edge];
+    way.push_back({edge.id, edge.begin, edge.end});
+    which = one.before;
+    at = edge.begin;
+  }
+}
+
+void Unigram::sample(std::string_view word, std::vector<Piece>& out) const {
+  if (word.empty()) return;
+  const std::vector<Edge> all = edges(word);
+  std::vector<Piece> way;
+  if (sampling_.nbest.value_or(0)) sample_best(all, static_cast<std::uint32_t>(word.size()), way);
+  else sample_all(all, way);
+  for (std::size_t k = way.size(); k-- > 0;) {
+    Piece piece = way[k];
+    // Unknown characters in a row are one token.
+    while (piece.id == unk_ && k > 0 && way[k - 1].id == unk_) piece.end = way[--k].end;
+    if (piece.id == unk_) push_unknown(word.substr(piece.begin, piece.end - piece.begin), piece.begin, piece.end, out);
+    else out.push_back(piece);
+  }
+}
 
 void Unigram::segment(const DoubleArray& trie, std::string_view word, bool marked, std::vector<Piece>& out) const {
   if (word.empty()) return;
@@ -170,10 +303,10 @@ void Unigram::segment(const DoubleArray& trie, std::string_view word, bool marke
   if (steps.size() > kKept) std::vector<Step>().swap(steps);
 }
 
-std::string Unigram::dump() const {
+std::string Unigram::spec(bool with_vocabulary) const {
   std::string out =
       "{\"type\":\"Unigram\",\"unk_id\":" + (unk_ == kNoId ? "null" : std::to_string(unk_)) + ",\"vocab\":[";
-  for (std::size_t id = 0; id < scores_.size(); ++id) {
+  for (std::size_t id = 0; with_vocabulary && id < scores_.size(); ++id) {
     if (id) out += ',';
     out.append(1, '[').append(json::quoted(vocab[static_cast<Id>(id)])).append(1, ',');
     out.append(number(scores_[id])).append(1, ']');

@@ -328,23 +328,20 @@ class Calls:
             clean_up_tokenization_spaces: drop spaces before punctuation (WordPiece only); the tokenizer's setting by
                 default.
         """
-        kwargs.pop("use_source_tokenizer", None)
+        if kwargs:
+            kwargs.pop("use_source_tokenizer", None)
         if kwargs:
             known = ["token_ids", "skip_special_tokens", "clean_up_tokenization_spaces"]
             refuse_unknown(self.decode, kwargs, known)
-        if isinstance(token_ids, Mapping):
-            token_ids = token_ids["input_ids"]
-        ids: Any = to_python(token_ids)
+        ids, several = _rows_of_ids(token_ids)
+        decode = self._tokenizer.decode_batch if several else self._tokenizer.decode
+        text: Any = decode(ids, skip_special_tokens)
         tidy = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
-        if isinstance(ids, int):
-            ids = [ids]
-        if ids and isinstance(ids[0], (list, tuple)):
-            texts = self._tokenizer.decode_batch([list(row) for row in ids], skip_special_tokens=skip_special_tokens)
-            return [self._tidy(text) for text in texts] if tidy else texts
-        text = self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
-        return self._tidy(text) if tidy else text
+        if tidy:
+            return [self._tidy(one) for one in text] if several else self._tidy(text)
+        return text
 
     def batch_decode(
         self,
@@ -417,6 +414,24 @@ def _inputs(text: Any, pair: Any, split_into_words: bool) -> tuple[list, bool]:
     if len(text) != len(pair):
         raise ArgumentError(f"text has {len(text)} entries and text_pair {len(pair)}: they must be as many.")
     return list(zip(map(own, text), map(own, pair), strict=True)), True
+
+
+def _rows_of_ids(given: Any) -> tuple[Any, bool]:
+    """Ids as the engine takes them (lists or arrays), and whether they are several rows."""
+    if type(given) is not list:
+        if isinstance(given, Mapping):
+            given = given["input_ids"]
+        if hasattr(given, "detach"):
+            given = given.detach().cpu().numpy()
+        if hasattr(given, "ndim"):
+            return (given, given.ndim > 1) if given.ndim else ([given.item()], False)
+        if isinstance(given, int):
+            return [given], False
+    if not given or type(given[0]) is int:
+        return given, False
+    if not isinstance(given[0], (list, tuple)):
+        given = to_python(given)
+    return given, bool(given) and isinstance(given[0], (list, tuple))
 
 
 def _as_is(text: Any) -> Any:

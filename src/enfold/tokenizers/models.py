@@ -1,6 +1,7 @@
 """Models: how a word becomes tokens."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -316,6 +317,10 @@ class Unigram(Model):
         vocab: (token, log-probability) pairs, in the order of the ids.
         unk_id: the id of the unknown token.
         byte_fallback: write characters that the vocabulary lacks as tokens like `<0x61>`.
+        alpha: cut words at random, each way with its probability to this power. Missing or 0 takes the likeliest way.
+        nbest_size: how many of the likeliest ways to draw from; missing or 0 draws from all.
+
+    `alpha` and `nbest_size` are for training models: files and pickles leave them out.
     """
 
     unk_id = Option("unk_id", None)
@@ -326,10 +331,44 @@ class Unigram(Model):
         vocab: Sequence[tuple[str, float]] | None = None,
         unk_id: int | None = None,
         byte_fallback: bool | None = None,
+        alpha: float | None = None,
+        nbest_size: int | None = None,
     ) -> None:
         if vocab is None:
             vocab, unk_id = [("<unk>", 0.0)], 0
-        self._make(unk_id=unk_id, byte_fallback=bool(byte_fallback), vocab=[list(piece) for piece in vocab])
+        # No decimals hold a score as exactly as this.
+        pieces = [[token, float(score).hex()] for token, score in vocab]
+        self._make(unk_id=unk_id, byte_fallback=bool(byte_fallback), vocab=pieces)
+        if alpha is not None or nbest_size is not None:
+            self._sample(alpha, nbest_size)
+
+    def _sample(self, alpha: float | None, nbest_size: int | None) -> None:
+        for name, value, kinds in (("alpha", alpha, (int, float)), ("nbest_size", nbest_size, (int,))):
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise TypeError(f"{name} should be {kinds[-1].__name__} or None, got {type(value).__name__}")
+        if nbest_size is not None and nbest_size < 0:
+            raise OverflowError(f"nbest_size should not be negative, got {nbest_size}")
+        if alpha is not None and not math.isfinite(alpha):
+            raise ValueError(f"alpha should be a finite number, got {alpha}")
+        self._slot.set_sampling(None if alpha is None else float(alpha), nbest_size)
+
+    @property
+    def alpha(self) -> float | None:
+        """The power of the probabilities by which a way to cut a word is drawn."""
+        return self._slot.sampling[0]
+
+    @alpha.setter
+    def alpha(self, value: float | None) -> None:
+        self._sample(value, self.nbest_size)
+
+    @property
+    def nbest_size(self) -> int | None:
+        """How many of the likeliest ways are drawn from."""
+        return self._slot.sampling[1]
+
+    @nbest_size.setter
+    def nbest_size(self, value: int | None) -> None:
+        self._sample(self.alpha, value)
 
     def _files(self, spec: dict[str, Any]) -> dict[str, str]:
         return {"unigram.json": json.dumps(spec, ensure_ascii=False, indent=2)}

@@ -9,6 +9,7 @@ import pytest
 import enfold.tokenizers
 import tokenizers
 from enfold.tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tests.tokenizers.api.both import same
 
 PACKAGES = [enfold.tokenizers, tokenizers]
 SPECIAL = [("[CLS]", 1), ("[SEP]", 2)]
@@ -144,3 +145,26 @@ def test_what_is_no_component_is_refused():
     for base in (normalizers.Normalizer, models.Model):
         with pytest.raises(TypeError, match="can't be made by itself"):
             base()
+
+
+OLD_COMPONENTS = {
+    "normalizer": {"strip_left": True, "strip_right": False},
+    "decoder": {"prefix": "##", "cleanup": True},
+    "post_processor": {"sep": ["b", 1], "cls": ["a", 0]},
+}
+
+
+@pytest.mark.parametrize("name", sorted(OLD_COMPONENTS))
+def test_components_of_old_files_without_a_type(name):
+    def script(k):
+        tokenizer = k.Tokenizer(k.models.WordLevel({"a": 0, "b": 1, "##c": 2}, "a"))
+        tokenizer = k.Tokenizer.from_str(json.dumps({**json.loads(tokenizer.to_str()), name: OLD_COMPONENTS[name]}))
+        component = getattr(tokenizer, name)
+        made = [type(component).__name__, tokenizer.encode(" b").ids, tokenizer.decode([0, 2])]
+        option = {"normalizer": "strip_right", "decoder": "prefix", "post_processor": "sep"}[name]
+        value = {"normalizer": True, "decoder": "c", "post_processor": ("a", 0)}[name]
+        setattr(component, option, value)
+        setattr(tokenizer, name, component)
+        return [*made, getattr(component, option), tokenizer.encode(" b").ids, tokenizer.decode([0, 2])]
+
+    same(script)

@@ -1,7 +1,7 @@
 """A tokenizer.json document under construction, before the engine reads it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from enfold.base.errors import TokenizerError
@@ -110,34 +110,37 @@ class Document:
             found[token] = index
         return found
 
-    def to_json(self) -> str:
-        """The document as text."""
+    def _without_model(self) -> dict[str, Any]:
         added = [
             {"id": index, **token_fields(token)} for index, token in sorted(self._added.values(), key=lambda e: e[0])
         ]
-        return json.dumps(
-            {
-                "version": "1.0",
-                "truncation": None,
-                "padding": None,
-                "added_tokens": added,
-                **self.sections,
-                "model": self.model,
-            },
-            ensure_ascii=False,
-        )
+        return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, **self.sections}
+
+    def to_json(self) -> str:
+        """The document as text."""
+        return json.dumps({**self._without_model(), "model": self.model}, ensure_ascii=False)
 
     def build(self) -> "Tokenizer":
         """The engine's tokenizer."""
-        return engine_from(self.to_json(), "the tokenizer's parts")
+        from enfold.tokenizers import Tokenizer
+
+        # The vocabulary, which may be large, and its scores, which no decimals can hold, are handed over as they are.
+        options = {key: value for key, value in self.model.items() if key not in ("vocab", "merges")}
+        sections, model = (json.dumps(part, ensure_ascii=False) for part in (self._without_model(), options))
+        vocab, merges = self.model["vocab"], self.model.get("merges")
+        return _reported(lambda: Tokenizer._from_parts(sections, model, vocab, merges), "the tokenizer's parts")
 
 
 def engine_from(document: str, source: Any) -> "Tokenizer":
     """Hand a tokenizer.json to the engine; whatever it refuses is reported with `source`."""
     from enfold.tokenizers import Tokenizer
 
+    return _reported(lambda: Tokenizer.from_str(document), source)
+
+
+def _reported(make: "Callable[[], Tokenizer]", source: Any) -> "Tokenizer":
     try:
-        return Tokenizer.from_str(document)
+        return make()
     except ImportError:
         raise
     except Exception as error:
