@@ -9,14 +9,8 @@ import transformers
 import enfold
 
 LANGUAGES = ["<|en|>", "<|zh|>", "<|ja|>", "<|th|>"]
-SPECIAL = [
-    "<|startoftranscript|>",
-    *LANGUAGES,
-    "<|translate|>",
-    "<|transcribe|>",
-    "<|startofprev|>",
-    "<|notimestamps|>",
-]
+SPECIAL = ["<|startoftranscript|>", *LANGUAGES, "<|translate|>", "<|transcribe|>", "<|startofprev|>"]
+SPECIAL.append("<|notimestamps|>")  # the timestamps follow
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -123,6 +123,30 @@ class WhisperTokenizer(PreTrainedTokenizerFast):
         if return_tensors is None:
             return encoded["input_ids"]
         return BatchEncoding({"input_ids": encoded["input_ids"]}, tensor_type=return_tensors)["input_ids"]
+
+    def _decode_asr(
+        self,
+        model_outputs: Iterable[Mapping[str, Any]],
+        *,
+        return_timestamps: bool | str | None = None,
+        return_language: bool | None = None,
+        time_precision: float = _PRECISION,
+    ) -> tuple[str, dict[str, Any]]:
+        """The text of a recording that was heard in pieces, as the speech pipeline asks for it.
+
+        Args:
+            model_outputs: of each piece the generated `tokens` [1, T], the `token_timestamps` [1, T] (seconds) if words
+                are asked for, and, if pieces overlap, the `stride`: (length, overlap before, overlap behind), seconds.
+            return_timestamps: True for the times of phrases, "word" for those of words.
+            return_language: say which language a phrase is in.
+            time_precision: seconds that one timestamp token stands for.
+
+        Returns:
+            The text, and {"chunks": [{"text", "timestamp", "language"}, …]} if times or languages were asked for.
+        """
+        from enfold.tokenizers.families.whisper_speech import transcribed
+
+        return transcribed(self, model_outputs, return_timestamps, return_language, time_precision)
 
     @lru_cache  # noqa: B019 (a table of 1501 ids for a tokenizer that lives as long as its model)
     def timestamp_ids(self, time_precision: float = _PRECISION) -> list[int]:
