@@ -16,6 +16,7 @@ from enfold.base.progress import advance
 from enfold.tokenizers import _engine
 from enfold.tokenizers._engine import AddedToken
 from enfold.tokenizers.components import spec_text
+from enfold.tokenizers.progress_lines import Stage
 
 if TYPE_CHECKING:
     from enfold.tokenizers import Tokenizer
@@ -171,7 +172,7 @@ class BpeTrainer(Trainer):
         vocab_size: tokens of the vocabulary, special tokens and characters included.
         min_frequency: pairs that occur less often are not merged.
         show_progress: draw a bar on a terminal.
-        progress_format: "silent" draws none.
+        progress_format: "json" writes its steps to stderr instead, one JSON object a line; "silent" nothing.
         special_tokens: the first tokens of the vocabulary, never learnt from or cut.
         limit_alphabet: keep only so many characters, the most frequent ones; the others vanish from the words.
         initial_alphabet: characters that the vocabulary has whether the text has them or not. Of longer texts the
@@ -284,6 +285,8 @@ class WordPieceTrainer(Trainer):
 def _merged(
     trainer: BpeTrainer | WordPieceTrainer, words: _engine.WordCounts, max_token_length: int | None
 ) -> _engine.BpeTraining:
+    lines = trainer.show_progress and getattr(trainer, "progress_format", None) == "json"
+    stage = Stage("Tokenize words", len(words)) if lines else None
     training = _engine.BpeTraining(
         words,
         vocab_size=trainer.vocab_size,
@@ -302,11 +305,21 @@ def _merged(
             trainer.vocab_size,
             len(training),
         )
+    if stage is not None:
+        stage.end(len(words))
+        Stage("Count pairs", len(words)).end(len(words))
+        stage = Stage("Compute merges", trainer.vocab_size)
     room = max(trainer.vocab_size - len(training), 0)
-    for _ in advance(
+    made = 0
+    for grown in advance(
         _unit_steps(training, MERGES_AT_ONCE), total=room, label="Learning merges", shown=trainer._shown()
     ):
-        pass
+        made += grown
+        if stage is not None:
+            stage.reach(made)
+    if stage is not None:
+        stage.reach(len(training.merges))
+        stage.end(len(training.merges))
     return training
 
 
