@@ -99,6 +99,39 @@ def speech_folder(folder):
     return folder
 
 
+def letters_folder(folder):
+    write_json(folder / "vocab.json", {token: i for i, token in enumerate(["[GO]", "[s]", *"abcdeHLlo0123 ,.!"])})
+    return folder
+
+
+def proteins_folder(folder):
+    tokens = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-", "<null_1>", "<mask>"]
+    (folder / "vocab.txt").write_text("\n".join(tokens))
+    return folder
+
+
+def ctrl_folder(folder):
+    """Blenderbot's merges; tokens without their marks, in part."""
+    folder = blenderbot_folder(folder)
+    tokens = list(json.loads((folder / "vocab.json").read_text()))
+    write_json(folder / "vocab.json", {t: i for i, t in enumerate(dict.fromkeys(["<unk>", *tokens, *"abcdefgh"]))})
+    return folder
+
+
+def words_folder(folder):
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789é中"
+    words = ["hello", "world", "the", "don", "know", "two", "naïve", "naive", "first", "##ing", "##s", "##ed"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[X_SEP]"]
+    tokens = dict.fromkeys([*special, *words, *",.!?'()-", *letters, *letters.upper(), *(f"##{c}" for c in letters)])
+    (folder / "prophetnet.tokenizer").write_text("".join(f"{token}\n" for token in tokens))
+    return folder
+
+
+def pieces_folder(folder):
+    spm.write(folder, "spiece.model", spm.train("unigram"))
+    return folder
+
+
 CASES = {
     "byt5": ("ByT5Tokenizer", lambda folder: folder, {}),
     "byt5-few": ("ByT5Tokenizer", lambda folder: folder, {"extra_ids": 3, "model_max_length": 20}),
@@ -112,6 +145,16 @@ CASES = {
     "m2m100": ("M2M100Tokenizer", m2m_folder, {}),
     "m2m100-wmt": ("M2M100Tokenizer", m2m_folder, {"language_codes": "wmt21", "tgt_lang": "zh"}),
     "speecht5": ("SpeechT5Tokenizer", speech_folder, {}),
+    "perceiver": ("PerceiverTokenizer", lambda folder: folder, {}),
+    "mgpstr": ("MgpstrTokenizer", letters_folder, {}),
+    "esm": ("EsmTokenizer", proteins_folder, {}),
+    "ctrl": ("CTRLTokenizer", ctrl_folder, {"pad_token": "<unk>"}),
+    "prophetnet": ("ProphetNetTokenizer", words_folder, {}),
+    "prophetnet-cased": ("ProphetNetTokenizer", words_folder, {"do_lower_case": False, "never_split": ["don't"]}),
+    "prophetnet-plain": ("ProphetNetTokenizer", words_folder, {"do_basic_tokenize": False}),
+    "bert-generation": ("BertGenerationTokenizer", pieces_folder, {}),
+    "siglip": ("SiglipTokenizer", pieces_folder, {}),
+    "siglip-cased": ("SiglipTokenizer", pieces_folder, {"do_lower_case": False}),
 }
 
 

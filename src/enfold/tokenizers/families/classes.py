@@ -12,8 +12,15 @@ from enfold.tokenizers.families.language import MBart50Tokenizer as MBart50Token
 from enfold.tokenizers.families.language import MBartTokenizer as MBartTokenizer
 from enfold.tokenizers.families.language import NllbTokenizer as NllbTokenizer
 from enfold.tokenizers.families.language import SeamlessM4TTokenizer as SeamlessM4TTokenizer
+from enfold.tokenizers.families.listed import CTRLTokenizer as CTRLTokenizer
+from enfold.tokenizers.families.listed import EsmTokenizer as EsmTokenizer
+from enfold.tokenizers.families.listed import MgpstrTokenizer as MgpstrTokenizer
+from enfold.tokenizers.families.listed import ProphetNetTokenizer as ProphetNetTokenizer
 from enfold.tokenizers.families.m2m100 import M2M100Tokenizer as M2M100Tokenizer
 from enfold.tokenizers.families.marian import MarianTokenizer as MarianTokenizer
+from enfold.tokenizers.families.perceiver import PerceiverTokenizer as PerceiverTokenizer
+from enfold.tokenizers.families.pieces_files import BertGenerationTokenizer as BertGenerationTokenizer
+from enfold.tokenizers.families.pieces_files import SiglipTokenizer as SiglipTokenizer
 from enfold.tokenizers.families.recipes import Options, Section
 from enfold.tokenizers.families.speecht5 import SpeechT5Tokenizer as SpeechT5Tokenizer
 from enfold.tokenizers.families.tapas import TapasTokenizer as TapasTokenizer

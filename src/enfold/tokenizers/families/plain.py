@@ -6,7 +6,7 @@ They have the interface of every tokenizer and, as in transformers, know no offs
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -102,6 +102,10 @@ class PlainTokenizer(PlainCalls, PreTrainedTokenizerFast):
     def _base_vocab(self) -> dict[str, int]:
         """The vocabulary without added tokens."""
         raise NotImplementedError
+
+    def _uncut(self) -> Iterable[str]:
+        """Tokens of the vocabulary that are found wherever they stand."""
+        return ()
 
     # Vocabulary
 
@@ -202,10 +206,10 @@ class PlainTokenizer(PlainCalls, PreTrainedTokenizerFast):
 
     def _cut(self, text: str) -> list[tuple[str, bool]]:
         """The text cut at added tokens, which take white space with them or want it, as their flags say."""
-        if not self._added:
-            return [(text, False)]
         if self._pattern is None:
-            longest = sorted(self._added_ids, key=len, reverse=True)
+            longest = sorted({*self._added_ids, *self._uncut()}, key=len, reverse=True)
+            if not longest:
+                return [(text, False)]
             self._pattern = re.compile("|".join(map(re.escape, longest)))
         spans, end = [], 0
         for match in self._pattern.finditer(text):
