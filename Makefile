@@ -53,7 +53,7 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	cmake -S native/fuzz -B build/fuzz
 	cmake --build build/fuzz --parallel $(WORKERS)
-	cd build/fuzz && for name in document charsmap encode decode; do \
+	cd build/fuzz && for name in document charsmap sentencepiece encode decode; do \
 		mkdir -p found/$$name && \
 		./fuzz_$$name -max_total_time=$(FUZZ_SECONDS) found/$$name $(CURDIR)/native/fuzz/seeds/$$name || exit 1; done
 

@@ -139,7 +139,10 @@ def fuzz_pipeline(rng: random.Random, count: int) -> None:
     if rng.random() < 0.5:
         flags = {flag: rng.random() < 0.3 for flag in ("single_word", "lstrip", "rstrip", "normalized")}
         added = [tokenizers.AddedToken(rng.choice(texts)[:4] or "x", **flags) for _ in range(3)]
-        if unless_panicking(theirs.add_tokens, added) is None:
+        # Of tokens that become one when they are normalised, the reference finds now the one and now the other.
+        normalize = theirs.normalizer.normalize_str if theirs.normalizer else str
+        forms = [unless_panicking(normalize, token.content) if token.normalized else token.content for token in added]
+        if len(set(forms)) < len(added) or unless_panicking(theirs.add_tokens, added) is None:
             return
     spec = theirs.to_str()
     ours = Tokenizer.from_str(spec)
