@@ -8,6 +8,7 @@ over many rows does, and compares every exact fp32 path that torch has. A ratio 
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -168,13 +169,13 @@ def rows(seconds: float) -> None:
                 show(f"{str(dtype)[6:]} {name} M={M}", medians({"ours": ours, "torch": torchs}, seconds))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     parts = {"linear": linear, "encoder": encoder, "attention": attention, "rows": rows}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=list(parts), metavar="part")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=0.3, help="for each line")
-    given = parser.parse_args()
+    given = parser.parse_args(list(arguments))
     torch.manual_seed(0)
     torch.set_num_threads(given.threads)
     print(f"torch {torch.__version__}, {given.threads} threads, kernels: {kernels.available()}")
@@ -185,4 +186,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,7 +10,9 @@ that serves it best. Both give nested lists. `python -m benchmarks.pipelines --h
 import argparse
 import math
 import random
+import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
@@ -38,7 +40,7 @@ def mixed_texts(count: int, mix: str) -> list[str]:
     return [" ".join(draw.choices(words, k=lengths[mix]() - 2)) for _ in range(count)]
 
 
-def main(
+def measure(
     texts: int = 256, repeats: int = 3, dtypes: tuple[str, ...] = ("float32", "bfloat16"), threads: int | None = None
 ) -> None:
     import transformers
@@ -91,10 +93,14 @@ def _best_batch_size(pipe, texts: list[str]) -> int:
     return min(seconds, key=lambda size: seconds[size])
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtypes", nargs="+", default=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int)
-    main(**vars(parser.parse_args()))
+    measure(**vars(parser.parse_args(list(arguments))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
