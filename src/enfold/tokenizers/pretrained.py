@@ -12,9 +12,16 @@ from enfold.base.logging import get_logger
 from enfold.tokenizers.bare import bare_vocabulary, kept_vocabulary
 from enfold.tokenizers.calls import Calls, refuse_unknown
 from enfold.tokenizers.chat import Chat
+from enfold.tokenizers.engines import (
+    added_texts,
+    as_special,
+    defaults_from_file,
+    engine_from_file,
+    engine_like,
+    given_parts,
+)
 from enfold.tokenizers.families.recipes import Family, Parts
 from enfold.tokenizers.formats.document import Document, begin_end_template, engine_from
-from enfold.tokenizers.formats.reading import read_merges, read_vocab_json, read_vocab_txt
 from enfold.tokenizers.loading import (
     FileParts,
     Source,
@@ -23,10 +30,12 @@ from enfold.tokenizers.loading import (
     settings,
     take_apart,
 )
+from enfold.tokenizers.mistral_regex import mended
 from enfold.tokenizers.padding import UNLIMITED, side
 from enfold.tokenizers.retraining import Retraining
 from enfold.tokenizers.saving import Saving
 from enfold.tokenizers.special_tokens import EXTRA, EXTRA_NAMES, NAMED, SpecialTokens
+from enfold.tokenizers.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from enfold.tokenizers import AddedToken, Tokenizer
@@ -51,13 +60,14 @@ OPTIONS = frozenset(
         "model_specific_special_tokens",
         "processor_class",
         "verbose",
+        "fix_mistral_regex",
         EXTRA,
         "additional_special_tokens",
     }
 )
 
 
-class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
+class PreTrainedTokenizerFast(Vocabulary, SpecialTokens, Calls, Chat, Saving, Retraining):
     """A tokenizer with everything around its engine.
 
     Usually made by `from_pretrained`. Directly, from one of:
@@ -84,6 +94,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
     truncation_side: str = "right"
     is_fast = True
     pad_token_type_id = 0
+    fix_mistral_regex: bool
 
     def __init__(
         self,
@@ -104,7 +115,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
         given = dict(options)
         self.name_or_path = name_or_path
         self._promoted: list[AddedToken] = []
-        self._decoder: str | None = None
         self._warned: set[str] = set()
         self._declared_class: str | None = options.pop("_declared_class", None)
         self.vocab_file: Path | None = None
@@ -114,11 +124,11 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
         post_processor = None
         self._file_has_template = _parts is not None and _parts.post_processor is not None
         if tokenizer_object is not None:
-            engine = _engine_like(tokenizer_object)
+            engine = engine_like(tokenizer_object)
         elif tokenizer_file is not None:
-            engine = _engine_from_file(Path(tokenizer_file))
+            engine = engine_from_file(Path(tokenizer_file))
         elif document is None:
-            parts = _parts or FileParts(_given_parts(vocab, merges, vocab_file, merges_file))
+            parts = _parts or FileParts(given_parts(vocab, merges, vocab_file, merges_file))
             if family is None:
                 raise TokenizerError(
                     f"{type(self).__name__} needs tokenizer_file= or tokenizer_object=; a bare vocabulary needs the "
@@ -126,14 +136,14 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
                 )
             document = family.build(parts.parts, options)
             post_processor = parts.post_processor
-            _defaults_from_file(options, parts.truncation, parts.padding)
+            defaults_from_file(options, parts.truncation, parts.padding)
         if engine is not None:
-            _defaults_from_file(options, engine.truncation, engine.padding)
+            defaults_from_file(options, engine.truncation, engine.padding)
             engine.no_truncation()
             engine.no_padding()
         self._take_options(options)
         tokens = self._tokens_to_add(
-            added_tokens_decoder or {}, document.added() if document is not None else _added_texts(engine)
+            added_tokens_decoder or {}, document.added() if document is not None else added_texts(engine)
         )
         flags = (bool(options.get("add_bos_token")), bool(options.get("add_eos_token")))
         explicit = "add_bos_token" in options or "add_eos_token" in options
@@ -146,16 +156,14 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
             if document.sections["post_processor"] is None or explicit:
                 document.sections["post_processor"] = post_processor
             engine = document.build()
-            self._model_kind = document.model["type"]
         else:
             assert engine is not None
             # A token of the file that the configuration names is special, whatever the file says.
             named = set(self.special_tokens_map.values())
             file_tokens = engine.get_added_tokens_decoder().values()
-            self._promoted = [_as_special(t) for t in file_tokens if not t.special and t.content in named]
+            self._promoted = [as_special(t) for t in file_tokens if not t.special and t.content in named]
             if tokens or self._promoted:
                 engine.add_tokens([*self._promoted, *tokens])
-            self._model_kind = None
         assert engine is not None
         self._tokenizer = engine
         self._add_bos, self._add_eos = flags
@@ -238,7 +246,7 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
             if isinstance(token, str):
                 token = AddedToken(token, special=True, normalized=False)
             elif not token.special and str(token) in named:
-                token = _as_special(token)
+                token = as_special(token)
             result.append(token)
         return result
 
@@ -298,7 +306,8 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
             gguf_file: take the vocabulary and chat template of this GGUF file of the repository.
             use_fast: accepted; there is one engine.
             trust_remote_code: accepted; code of a repository is never run, and this class needs none.
-            overrides: options that win over the files': special tokens, `padding_side`, `model_max_length`, …
+            overrides: options that win over the files': special tokens, `padding_side`, `model_max_length`, …;
+                `fix_mistral_regex=True` mends the pattern of old Mistral files.
 
         Raises:
             HubError and its kin: the repository or a file can't be had.
@@ -320,6 +329,17 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
         options["name_or_path"] = source.name
         if _declared_class is not None:
             options["_declared_class"] = _declared_class
+        tokenizer = cls._from_source(source, options, overrides)
+        fixed = mended(tokenizer._tokenizer, source, options.get("fix_mistral_regex"))
+        if fixed is not None:
+            tokenizer.fix_mistral_regex = fixed
+        return tokenizer
+
+    @classmethod
+    def _from_source(
+        cls, source: Source, options: dict[str, Any], overrides: Mapping[str, Any]
+    ) -> "PreTrainedTokenizerFast":
+        """A tokenizer from what a repository has."""
         if source.gguf is not None:
             from enfold.tokenizers.formats.gguf_vocabulary import read_gguf_vocabulary
 
@@ -386,78 +406,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
     def add_eos_token(self, value: bool) -> None:
         self._set_begin_end(self._add_bos, bool(value))
 
-    @property
-    def _model_type(self) -> str:
-        if self._model_kind is None:
-            self._model_kind = json.loads(self._tokenizer.to_str())["model"].get("type", "")
-        return self._model_kind
-
-    @property
-    def backend_tokenizer(self) -> "Tokenizer":
-        """The engine."""
-        return self._tokenizer
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens of the vocabulary without added ones."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=False)
-
-    def __len__(self) -> int:
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def get_vocab(self) -> dict[str, int]:
-        """token → id, added tokens included."""
-        return self._tokenizer.get_vocab(with_added_tokens=True)
-
-    @property
-    def vocab(self) -> dict[str, int]:
-        """token → id, added tokens included."""
-        return self.get_vocab()
-
-    @property
-    def added_tokens_decoder(self) -> "dict[int, AddedToken]":
-        """id → added token."""
-        return self._tokenizer.get_added_tokens_decoder()
-
-    @property
-    def added_tokens_encoder(self) -> dict[str, int]:
-        """added token → id, in the order of ids."""
-        return {token.content: index for index, token in sorted(self.added_tokens_decoder.items())}
-
-    def get_added_vocab(self) -> dict[str, int]:
-        """added token → id, in the order of ids."""
-        return self.added_tokens_encoder
-
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many tokens encoding adds to a text, or to a pair."""
-        return self._tokenizer.num_special_tokens_to_add(pair)
-
-    @property
-    def max_len_single_sentence(self) -> int:
-        """The tokens that the model's limit leaves to a text."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
-
-    @property
-    def max_len_sentences_pair(self) -> int:
-        """The tokens that the model's limit leaves to both texts of a pair."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Tokens → text, without looking at ids."""
-        if self._decoder is None:
-            self._decoder = json.dumps(json.loads(self._tokenizer.to_str()).get("decoder"))
-        if self._decoder == "null":
-            return " ".join(tokens)
-        # The decoder alone, behind a vocabulary of just these tokens: they need not be in the tokenizer's own.
-        vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-        document = Document({"type": "WordPiece", "vocab": vocab, "unk_token": "", "continuing_subword_prefix": ""})
-        document.sections["decoder"] = json.loads(self._decoder)
-        document.model["max_input_chars_per_word"] = 100
-        return document.build().decode([vocab[token] for token in tokens], skip_special_tokens=False)
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_requests": {}}
 
@@ -477,63 +425,6 @@ class PreTrainedTokenizerFast(SpecialTokens, Calls, Chat, Saving, Retraining):
 
 
 PreTrainedTokenizer = PreTrainedTokenizerFast
-
-
-def _engine_from_file(path: Path) -> "Tokenizer":
-    from enfold.tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(path))
-    except ImportError:
-        raise
-    except Exception as error:
-        raise TokenizerError(f"{path}: {error}") from error
-
-
-def _given_parts(vocab: Any, merges: Any, vocab_file: Any, merges_file: Any) -> Parts:
-    """Vocabulary and merges from values or paths."""
-    vocab = vocab_file if vocab is None else vocab
-    merges = merges_file if merges is None else merges
-    if isinstance(vocab, (str, os.PathLike)):
-        path = Path(vocab)
-        vocab = read_vocab_json(path) if path.suffix == ".json" else read_vocab_txt(path)
-    if isinstance(merges, (str, os.PathLike)):
-        merges = read_merges(Path(merges))
-    elif merges is not None:
-        merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
-    return Parts(vocab, merges)
-
-
-def _defaults_from_file(options: dict[str, Any], truncation: Any, padding: Any) -> None:
-    """What a tokenizer.json says of truncation and padding, where the configuration says nothing."""
-    if truncation:
-        options.setdefault("truncation_side", str(truncation.get("direction", "right")).lower())
-    if padding:
-        options.setdefault("padding_side", str(padding.get("direction", "right")).lower())
-        if padding.get("pad_token") is not None:
-            options.setdefault("pad_token", padding["pad_token"])
-
-
-def _engine_like(tokenizer: Any) -> "Tokenizer":
-    """A copy of an engine, ours or the reference library's."""
-    from enfold.tokenizers import Tokenizer
-
-    if isinstance(tokenizer, Tokenizer):
-        return copy(tokenizer)
-    if not hasattr(tokenizer, "to_str"):
-        raise ArgumentError(f"tokenizer_object must be a Tokenizer, got {type(tokenizer).__name__}.")
-    return engine_from(tokenizer.to_str(), "tokenizer_object")
-
-
-def _as_special(token: "AddedToken") -> "AddedToken":
-    # A copy keeps `normalized` open if it is, so that it follows.
-    token = copy(token)
-    token.special = True
-    return token
-
-
-def _added_texts(engine: Any) -> list[str]:
-    return [token.content for token in engine.get_added_tokens_decoder().values()]
 
 
 assert not EXTRA_NAMES & frozenset(NAMED)
