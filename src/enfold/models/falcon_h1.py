@@ -74,12 +74,11 @@ class FalconH1Config(LlamaConfig):
         self.entries["mamba_d_head"] = size
 
     @property
-    def time_step_limit(self) -> tuple[float, float]:
+    def time_step_limit(self) -> list[float]:
         """Bounds of the time steps."""
         bounds = self.entries.get("time_step_limit") or (0.0, float("inf"))
         # The reference library writes what JSON has no number for as {"__float__": "Infinity"}.
-        low, high = (float(x["__float__"] if isinstance(x, dict) else x) for x in bounds)
-        return low, high
+        return [float(x["__float__"] if isinstance(x, dict) else x) for x in bounds]
 
     @time_step_limit.setter
     def time_step_limit(self, bounds: Any) -> None:
@@ -317,7 +316,7 @@ class FalconH1Model(LlamaModel):
             conv_bias=config.mamba_conv_bias,
             out_bias=config.projectors_bias,
             factors=(config.ssm_in_multiplier, *config.ssm_multipliers),
-            limit=config.time_step_limit,
+            limit=tuple(config.time_step_limit),
             norm=norm if config.mamba_rms_norm else None,
             norm_first=config.mamba_norm_before_gate,
         )
