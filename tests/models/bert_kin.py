@@ -24,6 +24,7 @@ ODD = SMALL | {
 ONE = SMALL | {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 1, "hidden_act": "gelu_new"}
 MODERN = SMALL | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
 DISENTANGLED = SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+ODD_TAPAS = {name: value for name, value in ODD.items() if name not in ("type_vocab_size", "classifier_dropout")}
 ROBERTA = {"plain": SMALL, "odd": ODD, "other padding": ONE | {"pad_token_id": 5}}
 CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roberta": ROBERTA,
@@ -75,6 +76,11 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
         | {"conv_kernel_size": 3, "conv_groups": 2, "conv_act": "gelu", "embedding_size": 7, "num_hidden_layers": 2},
         "one kind": DISENTANGLED | {"pos_att_type": ["p2c"], "position_biased_input": False, "embedding_size": 20},
         "places alone": SMALL | {"pos_att_type": ["p2c"], "conv_kernel_size": 5, "pooler_hidden_act": "tanh"},
+    },
+    "tapas": {
+        "plain": SMALL | {"type_vocab_sizes": [3, 9, 9, 2, 9, 9, 5]},
+        "odd": ODD_TAPAS,
+        "one": ONE | {"type_vocab_sizes": [3, 5, 7, 2, 4, 4, 10], "reset_position_index_per_cell": False},
     },
     "electra": {
         "plain": SMALL | {"embedding_size": 12},

@@ -177,6 +177,12 @@ class AutoModelForQuestionAnswering(_AutoModel):
     task = "question-answering"
 
 
+class AutoModelForTableQuestionAnswering(_AutoModel):
+    """The cells of a table that answer a question."""
+
+    task = "table-question-answering"
+
+
 class AutoModelForMultipleChoice(_AutoModel):
     """A score for each continuation."""
 

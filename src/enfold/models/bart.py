@@ -223,6 +223,11 @@ class LogitsBias(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         return scores + self.bias
 
+    def resize(self, rows: int) -> None:
+        """As many scores as the vocabulary has now; new ones get nothing added."""
+        kept = self.bias[:, :rows]
+        self.bias = torch.cat([kept, kept.new_zeros(1, rows - kept.shape[1])], dim=1)
+
 
 class BartForConditionalGeneration(ConditionalGeneration):
     """Text to text."""

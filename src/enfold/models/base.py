@@ -303,6 +303,30 @@ class PreTrainedModel(nn.Module):
         """The linear map onto the vocabulary, if there is one."""
         return None
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Give the vocabulary another number of tokens; tied weights stay tied, `config.vocab_size` follows.
+
+        Args:
+            new_num_tokens: rows of the table from now on; None: as many as there are.
+            pad_to_multiple_of: round that up to a multiple.
+            mean_resizing: new rows start near the mean of the old ones, not as a fresh model's.
+
+        Returns:
+            The table of token embeddings.
+
+        Raises:
+            ArgumentError: a number that isn't positive, or a vocabulary that is quantised.
+        """
+        from enfold.models.resize import resize, rows_wanted
+
+        table = self.get_input_embeddings()
+        rows = rows_wanted(table.num_embeddings, new_num_tokens, pad_to_multiple_of)
+        if rows != table.num_embeddings:
+            resize(self, rows, mean=mean_resizing)
+        return self.get_input_embeddings()
+
     def set_attn_implementation(self, name: str | None) -> None:
         """Use one attention backend (`sdpa`, `eager`), or None for the best that accepts each call."""
         chosen = backend_name(name)

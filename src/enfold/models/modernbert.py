@@ -125,7 +125,7 @@ class ModernBertModel(SingleStack):
         )
 
     @classmethod
-    def norm(cls, config: ModernBertConfig) -> spec.Norm:
+    def norm(cls, config: PreTrainedConfig) -> spec.Norm:
         return spec.Norm(config.norm_eps, bias=bool(config.norm_bias))
 
     @classmethod

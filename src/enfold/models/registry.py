@@ -473,6 +473,17 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "encoder": "UMT5EncoderModel",
         },
     ),
+    "tapas": (
+        "enfold.models.tapas",
+        "TapasConfig",
+        {
+            "base": "TapasModel",
+            "masked-lm": "TapasForMaskedLM",
+            "sequence-classification": "TapasForSequenceClassification",
+            "table-question-answering": "TapasForQuestionAnswering",
+            "pre-training": "TapasForMaskedLM",
+        },
+    ),
     "xlm-roberta": (
         "enfold.models.xlm_roberta",
         "XLMRobertaConfig",
@@ -498,6 +509,7 @@ AUTO_TASKS = {
     "AutoModelForSequenceClassification": "sequence-classification",
     "AutoModelForTokenClassification": "token-classification",
     "AutoModelForQuestionAnswering": "question-answering",
+    "AutoModelForTableQuestionAnswering": "table-question-answering",
     "AutoModelForMultipleChoice": "multiple-choice",
     "AutoModelForNextSentencePrediction": "next-sentence",
     "AutoModelForPreTraining": "pre-training",

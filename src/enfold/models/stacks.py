@@ -139,7 +139,9 @@ def run_stack(
         check_ids(ids, stack.embed.tokens.num_embeddings)
     types = None
     if token_type_ids is not None:
-        types = packing.pack(token_type_ids.expand(rows, -1) if token_type_ids.shape[0] == 1 else token_type_ids)
+        types = packing.pack(
+            token_type_ids.expand(rows, *token_type_ids.shape[1:]) if token_type_ids.shape[0] == 1 else token_type_ids
+        )
         if stack.embed.types is not None:
             check_ids(types, stack.embed.types.num_embeddings, "token_type_ids")
     x = stack.embed(
