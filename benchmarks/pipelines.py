@@ -5,6 +5,9 @@ over 210), and `prose`, where every doubling of the length is (as in sentences, 
 
 The peer runs twice: with its defaults (one text at a time), and over the texts sorted by length with the batch size
 that serves it best. Both give nested lists. `python -m benchmarks.pipelines --help` for other sizes.
+
+`--tasks all` (or some names) measures every text pipeline over 512 such inputs, on random models of base size;
+`--quick` takes 48 inputs and two layers.
 """
 
 import argparse
@@ -40,24 +43,45 @@ def mixed_texts(count: int, mix: str) -> list[str]:
     return [" ".join(draw.choices(words, k=lengths[mix]() - 2)) for _ in range(count)]
 
 
+def minilm_folder() -> str:
+    """Where the cache has MiniLM."""
+    from enfold.hub.files import resolve_file
+
+    config = resolve_file(MINILM, "config.json")
+    assert config is not None
+    return str(config.parent)
+
+
 def measure(
-    texts: int = 256, repeats: int = 3, dtypes: tuple[str, ...] = ("float32", "bfloat16"), threads: int | None = None
+    texts: int | None = None,
+    repeats: int = 3,
+    dtypes: tuple[str, ...] = ("float32", "bfloat16"),
+    threads: int | None = None,
+    tasks: tuple[str, ...] = (),
+    quick: bool = False,
 ) -> None:
     import transformers
 
     import enfold
-    from enfold.hub.files import resolve_file
 
     transformers.logging.set_verbosity_error()
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
-    config = resolve_file(MINILM, "config.json")
-    assert config is not None
-    folder = str(config.parent)
+    if tasks:
+        from benchmarks.tasks import CASES, measure_tasks
+
+        chosen = list(CASES) if "all" in tasks else tasks
+        measure_tasks(
+            chosen, mixed_texts(texts or (48 if quick else 512), "prose"), layers=2 if quick else 12, repeats=repeats
+        )
+        torch.set_num_threads(before)
+        return
+    texts = texts or (48 if quick else 256)
+    folder = minilm_folder()
     rows: list[list[object]] = []
     for mix, dtype in product(("even", "prose"), dtypes):
         given = mixed_texts(texts, mix)
-        ours = enfold.pipeline("feature-extraction", folder, dtype=dtype, device="cpu")
+        ours = enfold.pipeline("feature-extraction", folder, dtype=dtype, device="cpu", pooling="none")
         theirs = transformers.pipeline("feature-extraction", model=folder, dtype=dtype, device="cpu")
         ordered = sorted(given, key=lambda text: len(theirs.tokenizer(text)["input_ids"]))
         best = _best_batch_size(theirs, ordered[:: max(1, texts // 64)])
@@ -95,10 +119,12 @@ def _best_batch_size(pipe, texts: list[str]) -> int:
 
 def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=256)
+    parser.add_argument("--texts", type=int, help="how many (256; 512 with --tasks)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtypes", nargs="+", default=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="pipelines to measure, or 'all'")
+    parser.add_argument("--quick", action="store_true", help="48 inputs; with --tasks, models of two layers")
     measure(**vars(parser.parse_args(list(arguments))))
 
 

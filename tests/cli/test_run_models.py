@@ -48,6 +48,17 @@ def test_feature_extraction_of_a_pipe():
     assert [len(vector) for vector in vectors] == [384] * 3
 
 
+def test_objects():
+    asked = {"source_sentence": "A man is eating food.", "sentences": ["A man eats a meal.", "The stock market fell."]}
+    close, far = json.loads(run("sentence-similarity", json.dumps(asked), "--json"))
+    assert close > 0.9
+    assert far < 0.1
+    words = [sys.executable, "-m", "enfold.cli.main", "run", "sentence-similarity", "A man eats."]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode
+    assert "takes JSON objects" in done.stderr
+
+
 def test_token_classification():
     out = run("token-classification", "I has a apple .", "--model", "enfold-starter/gector-distilbert-cased", "--json")
     (words,) = [json.loads(line) for line in out.splitlines()]

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from enfold.cli.show import as_json, as_text
+from enfold.pipelines import Conversation
 
 
 class Array:
@@ -29,6 +30,12 @@ class Array:
             "city\t0.2500\ta city.\ttoken=7",
         ),
         ({"answer": "Paris", "score": 0.5}, "Paris\t0.5000"),
+        (
+            {"sequence": "It rains.", "labels": ["weather", "sport"], "scores": [0.75, 0.25]},
+            "weather\t0.7500\nsport\t0.2500",
+        ),
+        ({"score": 0.5, "start": 3, "end": 8, "answer": "Paris"}, "Paris\t0.5000\tstart=3\tend=8"),
+        (Conversation("q", past_user_inputs=["p"], generated_responses=["a"]), "q"),
         ([[0.1, 0.25], [1, 2]], "[0.1000, 0.2500, …]  shape 2 × 2"),
         (Array([0.5] * 9), "[0.5000, 0.5000, 0.5000, 0.5000, 0.5000, 0.5000, …]  shape 9"),
         ("plain", "plain"),

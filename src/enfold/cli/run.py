@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,9 @@ _EXAMPLES = """\
   enfold run token-classification "I has a apple ." --model enfold-starter/gector-distilbert-cased
   enfold run fill-mask "Paris is the [MASK] of France." --model enfold-starter/splade-tiny --option top_k=3
   enfold run feature-extraction --file sentences.txt --batch-size 32 --json > vectors.jsonl
+  enfold run zero-shot-classification "It ended in a draw." --option candidate_labels=sport,politics
+  enfold run question-answering '{"question": "Where?", "context": "She lived in Paris."}'
+  enfold run text-ranking '{"query": "Where is Paris?", "documents": ["In France.", "Cats sleep."]}'
   cat prompts.txt | enfold run text-generation --option max_new_tokens=40 --option do_sample=false
 """
 
@@ -31,8 +35,8 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
         "standard input. Results come in the order of the texts, each as soon as it is there.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("task", metavar="TASK", help="text-generation, feature-extraction, fill-mask, …")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="one or more texts")
+    parser.add_argument("task", metavar="TASK", help="text-generation, summarization, question-answering, …")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="one or more texts (of questions and rankings: JSON)")
     parser.add_argument("--model", metavar="ID", help="repository id or folder (default: the task's own)")
     add_loading(parser)
     parser.add_argument("--batch-size", type=positive_int, metavar="N", help="texts that go through the model together")
@@ -61,7 +65,8 @@ def run(asked: argparse.Namespace) -> None:
     task = pipeline(
         asked.task, model=asked.model, **{key: value for key, value in loading.items() if value is not None}
     )
-    for number, result in enumerate(task(texts, **dict(asked.option))):
+    given = map(_object, texts) if getattr(task, "structured", False) else texts
+    for number, result in enumerate(task(given, **dict(asked.option))):
         if asked.json:
             print(as_json(result), flush=True)
             continue
@@ -69,6 +74,19 @@ def run(asked: argparse.Namespace) -> None:
         if number and "\n" in lines:
             print()  # else nobody could tell where one text's result ends
         print(printable(lines) if sys.stdout.isatty() else lines, flush=True)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object that a text holds."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise ArgumentError(
+            f'This task takes JSON objects, such as {{"question": …, "context": …}}, not {text[:40]!r}.'
+        )
+    return found
 
 
 def _lines(path: str) -> Iterator[str]:

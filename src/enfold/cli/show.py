@@ -36,6 +36,9 @@ def printable(text: str) -> str:
 
 
 def _fields(result: dict[str, Any]) -> str:
+    if {"labels", "scores"} <= result.keys():
+        pairs = zip(result["labels"], result["scores"], strict=True)
+        return "\n".join(_fields({"label": label, "score": score}) for label, score in pairs)
     answer = next((key for key in _ANSWERS if key in result), None)
     if answer is not None and "score" not in result:
         return _message(result[answer])
@@ -82,6 +85,8 @@ def _shape(values: Any) -> tuple[int, ...] | None:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "messages"):  # a conversation
+        value = {"generated_text": value.messages}
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):

@@ -77,6 +77,8 @@ class Pipeline(Generic[Settings]):
     unread: ClassVar[str] = r"$^"
     # Items that a window holds at most: they are tokenised together, and a stream is read that far ahead.
     window: ClassVar[int] = 2048
+    # Whether an input is a dictionary of several texts: on the command line it is a JSON object.
+    structured: ClassVar[bool] = False
     # What a message about a text that is too long also suggests.
     instead_of_cutting: ClassVar[str] = ""
 

@@ -53,6 +53,7 @@ class QuestionAnsweringPipeline(Pipeline[QuestionAnsweringOptions]):
     task = "question-answering"
     heads = ("question-answering",)
     options_class = QuestionAnsweringOptions
+    structured = True
 
     # Options
 

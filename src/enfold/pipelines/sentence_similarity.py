@@ -33,6 +33,7 @@ class SentenceSimilarityPipeline(FeatureExtractionPipeline):
 
     task = "sentence-similarity"
     options_class = SentenceSimilarityOptions
+    structured = True
 
     def __init__(self, model: Any, tokenizer: Any, *, recipe: Recipe | None = None, **options: Any):
         if recipe is None and options.get("pooling") is None:

@@ -36,6 +36,7 @@ class TextRankingPipeline(Pipeline[TextRankingOptions]):
     task = "text-ranking"
     heads = ("sequence-classification",)
     options_class = TextRankingOptions
+    structured = True
 
     def __init__(self, model: Any, tokenizer: Any, **options: Any):
         super().__init__(model, tokenizer, **options)
