@@ -39,7 +39,8 @@ def theirs_class(row: Row) -> Any:
 
 
 def their_config(row: Row) -> Any:
-    plain = {"attn_implementation": "eager", "experts_implementation": "eager"}
+    # Their plain attention counts Falcon's ALiBi twice.
+    plain = {"attn_implementation": "sdpa" if row.entries.get("alibi") else "eager", "experts_implementation": "eager"}
     return getattr(transformers, row.config_name)(**row.entries, **plain)
 
 

@@ -32,6 +32,11 @@ class Row:
         return f"{self.head}-{self.variant}"
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether positions, or distances, of one of GPT's kin count tokens and not columns."""
+        return self.family in gpt_kin.COUNTS_TOKENS or bool(self.entries.get("alibi"))
+
+    @property
     def config_name(self) -> str:
         return config_class(self.family).__name__
 

@@ -83,6 +83,17 @@ def test_a_legacy_torch_file(row: Row, tmp_path):
     assert_same_weights(model, row)
 
 
+def test_the_head_of_gpt_neox_under_its_later_name(tmp_path):
+    row = row_of("GPTNeoXForCausalLM")
+
+    def later(tensors):
+        return {name.replace("embed_out", "lm_head"): tensor for name, tensor in tensors.items()}
+
+    model, report = load(row, rewritten(row, tmp_path, later))
+    assert not report
+    assert_same_weights(model, row)
+
+
 def test_gamma_and_beta_of_the_first_berts(tmp_path):
     row = row_of("BertForMaskedLM")
 
@@ -103,6 +114,15 @@ def test_buffers_of_older_versions_are_passed_over(tmp_path):
         "DistilBertForMaskedLM": ["distilbert.embeddings.position_ids"],
         "LlamaForCausalLM": ["model.layers.0.self_attn.rotary_emb.inv_freq"],
         "GPT2LMHeadModel": ["transformer.h.0.attn.bias", "transformer.h.1.attn.masked_bias"],
+        "GPTNeoForCausalLM": ["transformer.h.0.attn.attention.bias", "transformer.h.1.attn.attention.masked_bias"],
+        "GPTJForCausalLM": ["transformer.h.0.attn.bias", "transformer.h.1.attn.embed_positions"],
+        "GPTNeoXForCausalLM": [
+            "gpt_neox.layers.0.attention.bias",
+            "gpt_neox.layers.1.attention.masked_bias",
+            "gpt_neox.layers.0.attention.rotary_emb.inv_freq",
+        ],
+        "FalconForCausalLM": ["transformer.h.1.self_attention.rotary_emb.inv_freq"],
+        "OPTForCausalLM": ["model.decoder.version"],
         "T5ForConditionalGeneration": [
             "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
         ],
@@ -267,7 +287,8 @@ def test_configurations_answer_as_the_reference_s(row: Row):
                 continue  # one of them writes no window as 0
             if value != getattr(ours, name):
                 other = {"num_key_value_heads", "head_dim", "num_decoder_layers", "tie_word_embeddings"}
-                assert name in other | {"decoder_vocab_size"}, (name, value, getattr(ours, name))
+                other |= {"decoder_vocab_size", "num_kv_heads", "ffn_hidden_size", "word_embed_proj_dim"}
+                assert name in other, (name, value, getattr(ours, name))
 
 
 def test_common_names_of_entries_reach_the_family_s_own():

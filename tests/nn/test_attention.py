@@ -19,6 +19,8 @@ HEADS, WIDTH = 4, 8
 class Distances:
     """A bias per distance and head."""
 
+    counts = "columns"
+
     def __init__(self) -> None:
         self.table = torch.randn(HEADS, 100, generator=torch.Generator().manual_seed(9))
 

@@ -5,6 +5,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.models.bloom.modeling_bloom import _get_alibi_slopes
 from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj_rotate
 from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
@@ -14,7 +15,7 @@ from enfold.base.errors import ConfigError, NotBuiltError
 from enfold.models import positions
 from enfold.models.llama import LlamaConfig
 from enfold.nn import spec
-from enfold.nn.relative import Relative, buckets
+from enfold.nn.relative import Alibi, Relative, buckets
 from enfold.nn.rope import RopeTable, frequencies, rotate
 
 LLAMA3 = {
@@ -128,3 +129,21 @@ def test_biases_of_the_newest_tokens_are_the_last_rows(bidirectional: bool):
     places = torch.arange(9)
     assert torch.equal(module.between(places, places), whole)
     assert torch.equal(module.between(places[[0, 4]], places[[1, 8]]), whole[:, [0, 4]][:, :, [1, 8]])
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 8, 12, 16, 71, 112])
+def test_slopes_for_any_number_of_heads(heads: int):
+    module, cpu = Alibi(spec.Alibi(heads)), torch.device("cpu")
+    torch.testing.assert_close(module.slopes, _get_alibi_slopes(heads, cpu), rtol=3e-6, atol=0)
+    bias = module(3, 5)  # theirs are counted from the first key: the softmax of a row doesn't see the difference
+    theirs = _get_alibi_slopes(heads, cpu)[:, None, None] * torch.arange(5)
+    seen = torch.ones(3, 5, dtype=torch.bool).tril(2)
+    torch.testing.assert_close(
+        bias.masked_fill(~seen, -torch.inf).softmax(-1), theirs.masked_fill(~seen, -torch.inf).softmax(-1)
+    )
+
+
+def test_slopes_are_known_where_weights_are_only_planned():
+    with torch.device("meta"):
+        module = Alibi(spec.Alibi(8))
+    assert torch.equal(module.slopes, 2.0 ** -torch.arange(1.0, 9))

@@ -127,6 +127,9 @@ def test_every_weight_of_every_class_has_a_name_that_leads_back(head: str):
             num_attention_heads=2,
             num_key_value_heads=2,
             num_experts=3,
+            decoder_attention_heads=2,
+            attention_types=[[["global", "local"], 6]],
+            rotary_dim=4,
             decoder_start_token_id=0,
             pad_token_id=0,
         )

@@ -130,9 +130,6 @@ class GPT2Model(SingleStack):
         residual = name.endswith(("attn.op.o.weight", "mlp.op.down.weight"))
         return self.config.initializer_range / (math.sqrt(2 * self.config.n_layer) if residual else 1.0)
 
-    def padding_row(self, name: str) -> int | None:
-        return None
-
 
 class GPT2LMHeadModel(GenerativeDecoder, CausalLM):
     """The next token."""

@@ -85,9 +85,6 @@ class GPTNeoXModel(SingleStack):
             norm=norm,
         )
 
-    def padding_row(self, name: str) -> int | None:
-        return None
-
 
 class GPTNeoXForCausalLM(LlamaForCausalLM):
     """The next token."""

@@ -67,6 +67,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "causal-lm": "BlenderbotSmallForCausalLM",
         },
     ),
+    "bloom": (
+        "enfold.models.bloom",
+        "BloomConfig",
+        {
+            "base": "BloomModel",
+            "causal-lm": "BloomForCausalLM",
+            "sequence-classification": "BloomForSequenceClassification",
+            "token-classification": "BloomForTokenClassification",
+            "question-answering": "BloomForQuestionAnswering",
+            "pre-training": "BloomForCausalLM",
+        },
+    ),
     "deberta-v2": (
         "enfold.models.deberta_v2",
         "DebertaV2Config",
@@ -166,6 +178,30 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "pre-training": "Gemma3ForCausalLM",
         },
     ),
+    "falcon": (
+        "enfold.models.falcon",
+        "FalconConfig",
+        {
+            "base": "FalconModel",
+            "causal-lm": "FalconForCausalLM",
+            "sequence-classification": "FalconForSequenceClassification",
+            "token-classification": "FalconForTokenClassification",
+            "question-answering": "FalconForQuestionAnswering",
+            "pre-training": "FalconForCausalLM",
+        },
+    ),
+    "gpt_neo": (
+        "enfold.models.gpt_neo",
+        "GPTNeoConfig",
+        {
+            "base": "GPTNeoModel",
+            "causal-lm": "GPTNeoForCausalLM",
+            "sequence-classification": "GPTNeoForSequenceClassification",
+            "token-classification": "GPTNeoForTokenClassification",
+            "question-answering": "GPTNeoForQuestionAnswering",
+            "pre-training": "GPTNeoForCausalLM",
+        },
+    ),
     "gpt_neox": (
         "enfold.models.gpt_neox",
         "GPTNeoXConfig",
@@ -187,6 +223,17 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "sequence-classification": "GptOssForSequenceClassification",
             "token-classification": "GptOssForTokenClassification",
             "pre-training": "GptOssForCausalLM",
+        },
+    ),
+    "gptj": (
+        "enfold.models.gptj",
+        "GPTJConfig",
+        {
+            "base": "GPTJModel",
+            "causal-lm": "GPTJForCausalLM",
+            "sequence-classification": "GPTJForSequenceClassification",
+            "question-answering": "GPTJForQuestionAnswering",
+            "pre-training": "GPTJForCausalLM",
         },
     ),
     "granite": (
@@ -330,6 +377,17 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "causal-lm": "Olmo2ForCausalLM",
             "sequence-classification": "Olmo2ForSequenceClassification",
             "pre-training": "Olmo2ForCausalLM",
+        },
+    ),
+    "opt": (
+        "enfold.models.opt",
+        "OPTConfig",
+        {
+            "base": "OPTModel",
+            "causal-lm": "OPTForCausalLM",
+            "sequence-classification": "OPTForSequenceClassification",
+            "question-answering": "OPTForQuestionAnswering",
+            "pre-training": "OPTForCausalLM",
         },
     ),
     "pegasus": (

@@ -206,8 +206,14 @@ class SingleStack(PreTrainedModel):
         """Whether this model remembers keys and values."""
         return self.decoder or bool(self.config.is_decoder)
 
+    @property
+    def width(self) -> int:
+        """Of the states that a head reads."""
+        return self.stack.spec.width
+
     def padding_row(self, name: str) -> int | None:
-        return self.config.pad_token_id if name.endswith("embed.tokens.weight") else None
+        embed = self.stack.spec.embed
+        return embed.padding_id if embed is not None and name.endswith("embed.tokens.weight") else None
 
     def run(
         self,

@@ -61,7 +61,7 @@ class TaskModel(PreTrainedModel):
 
     @property
     def width(self) -> int:
-        return self.base.stack.spec.width
+        return self.base.width
 
     def result(self, states: States, **fields: Any) -> LogitsOutput:
         """An output with what every task returns."""

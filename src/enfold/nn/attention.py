@@ -7,7 +7,7 @@ first that accepts runs, and one that was asked for by name and refuses raises w
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,13 @@ from enfold.nn.where import Where
 
 
 class Bias(Protocol):
-    """What is added to the scores of one sequence: [heads, queries, keys]."""
+    """What is added to the scores of one sequence: [heads, queries, keys].
+
+    Attributes:
+        counts: what its distances count where padding stands between tokens.
+    """
+
+    counts: ClassVar[Literal["columns", "tokens"]]
 
     def __call__(self, new: int, every: int) -> Tensor:
         """Of the last `new` of `every` neighbouring tokens over all of them."""
@@ -62,7 +68,8 @@ class Query:
     @property
     def gaps(self) -> Tensor | None:
         """The columns that biases are taken between, where they don't follow each other."""
-        return None if self.bias is None and self.contents is None else self.where.columns
+        by_column = self.contents is not None or (self.bias is not None and self.bias.counts == "columns")
+        return self.where.columns if by_column else None
 
     def runs(self) -> list[tuple[int, int]]:
         """Ranges of neighbouring sequences with equal numbers of queries and of keys."""
@@ -105,7 +112,7 @@ class Query:
                 else:
                     places = gaps[self.where.offsets[first] : self.where.offsets[first + 1]]
                     bias = self.bias.between(places, places)
-                added = added + bias.to(self.q.dtype)
+                added = added + bias.to(self.q)
             memo[key] = added
         return memo[key]
 
@@ -278,13 +285,14 @@ class Native:
         return memo[key]
 
     def _bias(self, query: Query) -> Tensor:
-        """[B, H, longest] fp32."""
+        """[B, H, longest] fp32, or [H, longest] for all sequences."""
         lengths, memo = query.keys.lengths, query.where.memo
         assert query.bias is not None
         key = ("decode bias", lengths, query.bias)
         if key not in memo:
-            rows = [query.bias(1, length)[:, 0].float() for length in lengths]
-            memo[key] = torch.stack([F.pad(row, (0, max(lengths) - row.shape[-1])) for row in rows])
+            of = {length: query.bias(1, length)[:, 0].float() for length in {*lengths}}
+            rows = [F.pad(of[length], (0, max(lengths) - length)) for length in lengths]
+            memo[key] = torch.stack(rows) if len(of) > 1 else rows[0].contiguous()
         return memo[key]
 
 

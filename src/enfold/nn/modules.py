@@ -20,7 +20,7 @@ from enfold.nn.attention import Bias, Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
 from enfold.nn.int8 import intact
 from enfold.nn.linear import Embedding, Group, Linear, untouched
-from enfold.nn.relative import Relative
+from enfold.nn.relative import Alibi, Relative
 from enfold.nn.rope import RopeTable, rotate
 from enfold.nn.where import Packing, Where
 
@@ -73,7 +73,7 @@ class Context:
     backend: str | None = None
     trace: Trace = field(default_factory=Trace)
     rope_tables: dict[spec.Rope, RopeTable] = field(default_factory=dict)
-    relative: Relative | None = None
+    relative: Relative | Alibi | None = None
 
     def rope(self, rope: spec.Rope, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines at the tokens' positions: [N, 1, dim] each."""
@@ -406,16 +406,19 @@ class Stack(nn.Module):
         self.spec = given
         self.embed = given.embed.build(given.width) if given.embed else None
         self.layers = nn.ModuleList(Layer(layer, given.width) for layer in given.layers)
-        self.relative = Relative(given.relative) if given.relative else None
+        self.relative = None
+        if given.relative is not None:
+            self.relative = (Alibi if isinstance(given.relative, spec.Alibi) else Relative)(given.relative)  # type: ignore[arg-type]
         self.norm = norm(given.norm, given.width)
         self.checkpointing = False
         self._ropes: dict[spec.Rope, RopeTable] = {}
 
     @property
     def biased(self) -> bool:
-        """Whether the scores of some layer depend on distances."""
-        own = any(getattr(layer.attn.op, "biased", False) for layer in self.spec.layers)
-        return own or self.relative is not None
+        """Whether the scores of some layer depend on distances between columns."""
+        if self.relative is not None:
+            return self.relative.counts == "columns"
+        return any(getattr(layer.attn.op, "biased", False) for layer in self.spec.layers)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Embedded tokens [N, D] → states [N, D]."""

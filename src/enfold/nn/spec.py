@@ -119,6 +119,13 @@ class Relative:
 
 
 @dataclass(frozen=True)
+class Alibi:
+    """Scores that fall with distance in tokens, in each head at a slope of its own (Press et al. 2022)."""
+
+    heads: int
+
+
+@dataclass(frozen=True)
 class Attention:
     """Multi-head attention, grouped where `kv_heads < heads` (Ainslie et al. 2023).
 
@@ -128,7 +135,7 @@ class Attention:
         scale: factor on q·k; None is head_dim^−½.
         qk_norm: norm of queries and keys before they are rotated, of `qk_norm_over` one head or all of them at once.
         together: the checkpoint stores q, k and v as one matrix, and so do we.
-        biased: adds the stack's `Relative` bias to the scores.
+        biased: adds the stack's `Relative` or `Alibi` bias to the scores.
         dropout: on the attention probabilities while training.
     """
 
@@ -272,7 +279,7 @@ class Stack:
     layers: tuple[Layer, ...]
     embed: Embed | None = None
     norm: Norm | None = None
-    relative: Relative | None = None
+    relative: Relative | Alibi | None = None
     schedule: tuple[int, ...] | None = None
     norm_dropout: float = 0.0
     layer_drop: float = 0.0
