@@ -173,6 +173,26 @@ def _t5(folder: Path, **entries) -> None:
     save(transformers.T5ForConditionalGeneration(config), folder)
 
 
+def _tapas(folder: Path, shift: float, **entries) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    words = {word for sentence in SENTENCES for word in sentence.lower().split() if word.isascii() and word.isalpha()}
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[EMPTY]"]
+    tokens = dict.fromkeys([*special, *"?!.,-", *sorted(words), *letters, *(f"##{letter}" for letter in letters)])
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
+    transformers.TapasTokenizer(folder / "vocab.txt", model_max_length=64).save_pretrained(folder)
+    config = transformers.TapasConfig(vocab_size=len(tokens), max_position_embeddings=64, **SMALL, **entries)
+    model = transformers.TapasForQuestionAnswering(config)
+    save(model, folder)
+    with torch.no_grad():  # about half of the cells are chosen
+        model.output_bias += shift
+    model.save_pretrained(folder)
+
+
+_AGGREGATIONS = {
+    "num_aggregation_labels": 4,
+    "aggregation_labels": {0: "NONE", 1: "SUM", 2: "AVERAGE", 3: "COUNT"},
+    "no_aggregation_label_index": 0,
+}
 _TAGS = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 _KINDS = {"id2label": {0: "bad", 1: "so-so", 2: "good"}, "label2id": {"bad": 0, "so-so": 1, "good": 2}}
 _ENTAILMENT = {"contradiction": 0, "neutral": 1, "entailment": 2}
@@ -204,6 +224,9 @@ MAKERS = {
     "gpt2-tags": lambda f: _gpt2(f, "GPT2ForTokenClassification", **_TAGS),
     "llama": _llama,
     "t5": _t5,
+    "tapas-wtq": lambda f: _tapas(f, 1.7, temperature=0.5, **_AGGREGATIONS),
+    "tapas-sqa": lambda f: _tapas(f, 2.2, reset_position_index_per_cell=False),
+    "tapas-plain": lambda f: _tapas(f, 0.2, num_aggregation_labels=2),
     "t5-tasks": lambda f: _t5(
         f,
         task_specific_params={

@@ -18,6 +18,7 @@ MODELS = {
     "question-answering": "bert-qa",
     "sentence-similarity": "bert",
     "summarization": "t5",
+    "table-question-answering": "tapas-wtq",
     "text-classification": "bert-class",
     "text-generation": "llama",
     "text-ranking": "bert-one",

@@ -14,6 +14,7 @@ _WHERE = {
     "QuestionAnsweringPipeline": "enfold.pipelines.question_answering",
     "SentenceSimilarityPipeline": "enfold.pipelines.sentence_similarity",
     "SummarizationPipeline": "enfold.pipelines.text2text_generation",
+    "TableQuestionAnsweringPipeline": "enfold.pipelines.table_question_answering",
     "Text2TextGenerationPipeline": "enfold.pipelines.text2text_generation",
     "TextClassificationPipeline": "enfold.pipelines.text_classification",
     "TextGenerationPipeline": "enfold.pipelines.text_generation",

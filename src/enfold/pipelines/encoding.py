@@ -32,10 +32,10 @@ _NO_LIMIT = int(1e9)
 
 @dataclass(slots=True)
 class Row:
-    """One sequence for the model: ids, and token types where they say something."""
+    """One sequence for the model: ids, and token types (one or several a token) where they say something."""
 
     ids: list[int]
-    types: list[int] | None = None
+    types: list[Any] | None = None
 
 
 def tokenizer_options(given: Mapping[str, Any], tokenizer: Any, limit: int | None) -> dict[str, Any]:
@@ -114,7 +114,8 @@ def stack_rows(
     width = max(len(row.ids) for row in rows)
     ids = np.full((len(rows), width), pad, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
-    kinds = np.zeros((len(rows), width), dtype=np.int64) if types and any(row.types for row in rows) else None
+    typed = next((row.types for row in rows if row.types), None) if types else None
+    kinds = None if typed is None else np.zeros((len(rows), width, *np.shape(typed[0])), dtype=np.int64)
     for i, row in enumerate(rows):
         place = slice(width - len(row.ids), width) if left else slice(0, len(row.ids))
         ids[i, place] = row.ids

@@ -102,6 +102,13 @@ PIPELINES: dict[str, Task] = {
         "distilbert/distilbert-base-cased-distilled-squad",
         "564e9b582944a57a3e586bbb98fd6f0a4118db7f",
     ),
+    "table-question-answering": Task(
+        "enfold.pipelines.table_question_answering",
+        "TableQuestionAnsweringPipeline",
+        ("table-question-answering",),
+        "google/tapas-base-finetuned-wtq",
+        "e3dde1905dea877b0df1a5c057533e48327dee77",
+    ),
     "zero-shot-classification": Task(
         "enfold.pipelines.zero_shot_classification",
         "ZeroShotClassificationPipeline",
@@ -146,7 +153,6 @@ NOT_BUILT = frozenset(
         "keypoint-matching",
         "mask-generation",
         "object-detection",
-        "table-question-answering",
         "text-to-audio",
         "text-to-speech",
         "video-classification",

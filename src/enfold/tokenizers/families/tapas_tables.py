@@ -28,6 +28,8 @@ class Table:
         Raises:
             ArgumentError: cells or headers that are no texts, or columns of different lengths.
         """
+        if isinstance(given, cls):
+            return given
         if hasattr(given, "itertuples") and hasattr(given, "columns"):
             made = cls(list(given.columns), [list(row) for row in given.itertuples(index=False, name=None)])
         elif isinstance(given, Mapping):
