@@ -316,7 +316,7 @@ class FalconH1Model(LlamaModel):
             conv_bias=config.mamba_conv_bias,
             out_bias=config.projectors_bias,
             factors=(config.ssm_in_multiplier, *config.ssm_multipliers),
-            limit=tuple(config.time_step_limit),
+            limit=(config.time_step_limit[0], config.time_step_limit[1]),
             norm=norm if config.mamba_rms_norm else None,
             norm_first=config.mamba_norm_before_gate,
         )

@@ -38,6 +38,7 @@ class GraniteModel(LlamaModel):
     @classmethod
     def layer(cls, config: PreTrainedConfig, depth: int) -> spec.Layer:
         layer, scale = super().layer(config, depth), float(config.residual_multiplier)
+        assert layer.mlp is not None
         return spec.Layer(attn=replace(layer.attn, scale=scale), mlp=replace(layer.mlp, scale=scale))
 
 

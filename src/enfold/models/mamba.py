@@ -214,7 +214,7 @@ class MambaLayers(Stack):
             hidden.append(x)
             del hidden[0]
         assert self.norm is not None
-        return super().finish(x, hidden).to(self.norm.weight.dtype)
+        return super().finish(x, hidden).to(self.norm.get_parameter("weight").dtype)
 
 
 @dataclass

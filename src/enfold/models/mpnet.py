@@ -67,9 +67,10 @@ class MPNetModel(RobertaModel):
     @classmethod
     def spec(cls, config: PreTrainedConfig) -> spec.Stack:
         stack = super().spec(config)
-        biased = [
-            replace(layer, attn=replace(layer.attn, op=replace(layer.attn.op, biased=True))) for layer in stack.layers
-        ]
+        biased = []
+        for layer in stack.layers:
+            assert isinstance(layer.attn.op, spec.Attention)
+            biased.append(replace(layer, attn=replace(layer.attn, op=replace(layer.attn.op, biased=True))))
         table = spec.Relative(BUCKETS, max_distance=128, heads=config.num_attention_heads, bidirectional=True)
         return replace(stack, layers=tuple(biased), relative=table)
 

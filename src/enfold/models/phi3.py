@@ -60,6 +60,7 @@ class Phi3Model(LlamaModel):
     @classmethod
     def layer(cls, config: PreTrainedConfig, depth: int) -> spec.Layer:
         layer, drop = super().layer(config, depth), config.resid_pdrop
+        assert layer.mlp is not None
         return spec.Layer(attn=replace(layer.attn, dropout=drop), mlp=replace(layer.mlp, dropout=drop))
 
 

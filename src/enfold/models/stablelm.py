@@ -56,6 +56,7 @@ class StableLmModel(LlamaModel):
     @classmethod
     def layer(cls, config: PreTrainedConfig, depth: int) -> spec.Layer:
         layer, drop, beside = super().layer(config, depth), config.hidden_dropout, config.use_parallel_residual
+        assert layer.mlp is not None
         mlp = replace(layer.mlp, dropout=drop, beside=beside, pre=None if beside else layer.mlp.pre)
         return spec.Layer(attn=replace(layer.attn, dropout=drop if beside else 0.0), mlp=mlp)
 

@@ -347,7 +347,9 @@ class VocabularyModel(LanguageModel):
     def vocabulary(self, config: PreTrainedConfig) -> nn.Module:
         """The head; its kin's differ."""
         stack = self.base.stack.spec
-        op = stack.layers[0].mlp.op
+        step = stack.layers[0].mlp
+        assert step is not None
+        op = step.op
         assert isinstance(op, spec.MLP)
         return Vocabulary(stack, self.head_act or op.act)
 
