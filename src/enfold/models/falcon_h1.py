@@ -147,6 +147,13 @@ class SideBySide(nn.Module):
         return remembered + self.attention(x * given.attention_in, context, depth) * given.attention_out
 
 
+class NormalConvolution(Convolution):
+    """Weights that start as those of linear maps do."""
+
+    def draw(self, name: str, parameter: Tensor, std: float) -> None:
+        parameter.zero_() if name == "bias" else parameter.normal_(0.0, std)
+
+
 class Mixer(nn.Module):
     """x [N, D] → [N, D]."""
 
@@ -156,7 +163,7 @@ class Mixer(nn.Module):
         self.channels, self.shared = given.heads * given.head_dim, given.groups * given.states
         self.sizes = (self.channels, self.channels, self.shared, self.shared, given.heads)
         self.into = Linear(width, sum(self.sizes), bias=given.bias)
-        self.conv = Convolution(self.channels + 2 * self.shared, given.kernel, given.conv_bias)
+        self.conv = NormalConvolution(self.channels + 2 * self.shared, given.kernel, given.conv_bias)
         self.step_bias = nn.Parameter(torch.empty(given.heads))
         self.decay_log = nn.Parameter(torch.empty(given.heads))
         self.skip = nn.Parameter(torch.empty(given.heads))
