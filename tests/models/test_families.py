@@ -9,7 +9,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.nn.cache import Cache, FixedCache
-from tests.models import bert_kin, seq2seq_kin
+from tests.models import bert_kin, moe_kin, seq2seq_kin
 from tests.models.pairs import (
     ANSWERS,
     ATTENTIONS,
@@ -92,7 +92,8 @@ def test_bfloat16_is_as_near_as_the_reference(row: Row):
             finite = wanted.isfinite()
             distance = (ours_at - wanted)[finite].square().mean().sqrt()
             allowed = (theirs_at - wanted)[finite].square().mean().sqrt()
-            assert distance <= 1.5 * allowed + 5e-3 * wanted[finite].abs().max()
+            times = 3 if row.family in moe_kin.CONFIGURATIONS else 1.5  # a rounded router may choose another expert
+            assert distance <= times * allowed + 5e-3 * wanted[finite].abs().max()
 
 
 MASKS = {

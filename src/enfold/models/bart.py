@@ -221,7 +221,7 @@ class LogitsBias(nn.Module):
         self.register_buffer("bias", torch.zeros(1, vocab))
 
     def forward(self, scores: Tensor) -> Tensor:
-        return scores + self.bias
+        return scores + self.bias.to(scores.dtype)
 
     def resize(self, rows: int) -> None:
         """As many scores as the vocabulary has now; new ones get nothing added."""

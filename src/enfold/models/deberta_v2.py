@@ -111,6 +111,8 @@ def buckets(distance: Tensor, count: int, furthest: int) -> Tensor:
 class Distances(nn.Module):
     """A vector for each bucket of distances, shared by all layers."""
 
+    counts = "columns"
+
     def __init__(self, config: DebertaV2Config):
         super().__init__()
         self.count, self.furthest = config.position_buckets, config.furthest

@@ -325,7 +325,7 @@ def fill(
         )
     model.tie_weights()
     model.initialise(fresh)
-    for ours, held in partly.items():
+    for ours, held in ((ours, held) for ours, held in partly.items() if held):
         _read(model, ours, dict(model.weights())[ours], checkpoint, held, dtype)
     if int8:
         round_to_int8(model)
