@@ -3,6 +3,7 @@
 import copy
 import random
 
+import pandas
 import pytest
 
 from enfold import pipeline
@@ -10,7 +11,6 @@ from enfold.base.errors import ArgumentError, LengthError
 
 from .conftest import SENTENCES
 
-pandas = pytest.importorskip("pandas")
 KINDS = ("tapas-wtq", "tapas-sqa", "tapas-plain")
 TOWNS = {"Town": ["Paris", "München", "Lyon"], "People": ["2102650", "1510378", "n/a"], "Founded": ["", "1158", "43"]}
 QUERY = "What is the capital of France?"

@@ -1,18 +1,15 @@
 """SpeechT5's characters, by a sentencepiece model of characters."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from enfold.base.errors import NotBuiltError
-from enfold.tokenizers.families.marian import copied
-from enfold.tokenizers.families.pieces import SPACE, Pieces
-from enfold.tokenizers.families.plain import PlainTokenizer
+from enfold.tokenizers.families.pieces_files import PiecesTokenizer
 
 _MODEL = "spm_char.model"
 
 
-class SpeechT5Tokenizer(PlainTokenizer):
+class SpeechT5Tokenizer(PiecesTokenizer):
     """One token for each character; texts end with `</s>`.
 
     Args:
@@ -35,35 +32,4 @@ class SpeechT5Tokenizer(PlainTokenizer):
     def __init__(self, vocab_file: str | os.PathLike, **options: Any):
         if options.get("normalize"):
             raise NotBuiltError("normalize=True is not built yet: write numbers out in words beforehand.")
-        self.sp_model = Pieces(Path(vocab_file))
-        super().__init__(**options)
-
-    @property
-    def vocab_size(self) -> int:
-        """Pieces of the model, without added tokens."""
-        return len(self.sp_model.all)
-
-    def _base_vocab(self) -> dict[str, int]:
-        return self.sp_model.ids
-
-    def _known(self, token: str) -> int | None:
-        return self.sp_model.ids.get(token)
-
-    def _id(self, token: str) -> int | None:
-        return self.sp_model.ids.get(token, self.sp_model.unknown_id)
-
-    def _token(self, index: int) -> str | None:
-        pieces = self.sp_model.all
-        return pieces[index] if 0 <= index < len(pieces) else None
-
-    def _tokens(self, text: str) -> list[str]:
-        return self.sp_model.encode(text)
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Pieces → text."""
-        return "".join(tokens).replace(SPACE, " ").strip()
-
-    def save_vocabulary(self, save_directory: str | os.PathLike, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Copy the sentencepiece model."""
-        name = (f"{filename_prefix}-" if filename_prefix else "") + _MODEL
-        return (str(copied(self.sp_model.path, Path(save_directory) / name)),)
+        super().__init__(vocab_file, **options)
