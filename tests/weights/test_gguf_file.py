@@ -255,12 +255,14 @@ def use(path):
 def test_torn_anywhere(honest, tmp_path):
     whole = honest.read_bytes()
     path = tmp_path / "a.gguf"
+    open_before = len(os.listdir("/proc/self/fd"))
     # The last tensor's padding belongs to nobody.
     for size in range(len(whole) - 32 - 20, -1, -5):
         path.write_bytes(whole[:size])
         with pytest.raises(CheckpointError):
             use(path)
-    assert len(os.listdir("/proc/self/fd")) < 200
+    # Hundreds of refusals, and hardly a file left open; other tests' files are theirs.
+    assert len(os.listdir("/proc/self/fd")) < open_before + 20
 
 
 @settings(max_examples=300, deadline=None)
