@@ -80,3 +80,11 @@ class LengthError(EnfoldError, ValueError):
 
 class TemplateError(EnfoldError, ValueError):
     """A chat template is missing, unsafe or failed on these messages."""
+
+
+class DatasetError(EnfoldError, ValueError):
+    """Data that can't be read, converted or combined: torn files, unknown formats, columns that don't fit."""
+
+
+class BadRowError(DatasetError):
+    """One row of a file can't be read; the message names the file and the row."""
