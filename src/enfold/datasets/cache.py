@@ -1,0 +1,182 @@
+"""Where results of the datasets room lie, and how they get there: whole, once.
+
+A file or folder in the cache is either absent or complete. It is written under another name, synced to the disk and
+renamed; a process that is killed leaves only a temporary name, which the next one that wants the same result removes.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from enfold.base.errors import DatasetError
+from enfold.base.logging import get_logger
+
+_logger = get_logger("enfold.datasets")
+# Waiting longer than this for another process is worth a line.
+_PATIENCE_SECONDS = 5.0
+_UNFINISHED = ".unfinished"
+
+_enabled = True
+_scratch: tempfile.TemporaryDirectory | None = None
+
+
+def cache_directory() -> Path:
+    """`ENFOLD_DATASETS_CACHE`, else the folder `enfold` in `HF_DATASETS_CACHE`, else `~/.cache/enfold/datasets`."""
+    if own := os.environ.get("ENFOLD_DATASETS_CACHE"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("HF_DATASETS_CACHE"):
+        return Path(shared).expanduser() / "enfold"
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "enfold" / "datasets"
+
+
+def enable_caching() -> None:
+    """Results of `map`, `filter` and kin are kept and found again (the default)."""
+    global _enabled
+    _enabled = True
+
+
+def disable_caching() -> None:
+    """Results of `map`, `filter` and kin are computed anew each time, into files that go when the process ends."""
+    global _enabled
+    _enabled = False
+
+
+def is_caching_enabled() -> bool:
+    """Whether results are kept and found again."""
+    return _enabled
+
+
+def scratch_directory() -> Path:
+    """A folder that goes when the process ends: for results that have no cache to lie in."""
+    global _scratch
+    if _scratch is None or not Path(_scratch.name).exists():
+        _scratch = tempfile.TemporaryDirectory(prefix="enfold-datasets-", ignore_cleanup_errors=True)
+        # A forked child inherits the object, and must not remove its parent's folder when it ends.
+        _only_in_this_process(_scratch)
+    return Path(_scratch.name)
+
+
+def _only_in_this_process(folder: tempfile.TemporaryDirectory) -> None:
+    owner = os.getpid()
+    folder._finalizer.detach()  # type: ignore[attr-defined]
+
+    def remove(name: str = folder.name) -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(name, ignore_errors=True)
+
+    weakref.finalize(folder, remove)
+
+
+def build_once(path: Path | str, build: Callable[[Path], None]) -> bool:
+    """Make the file or folder `path`, unless it is there.
+
+    Two processes that want the same result build it once: the second waits for the first, and takes over if that dies.
+
+    Args:
+        path: the file or folder to have.
+        build: called with a temporary path beside `path`, where it writes a file or makes a folder. If it raises,
+            what it wrote is removed and `path` stays absent.
+
+    Returns:
+        True when this call built it, False when it was there or another process built it meanwhile.
+
+    Raises:
+        DatasetError: the disk is full, or the folder can't be written to.
+    """
+    path = Path(path)
+    if path.exists():
+        return False
+    with _writable(path), _lock(path):
+        if path.exists():
+            return False
+        # We hold the lock, so whoever began these is dead.
+        for left in path.parent.glob(f".{_escaped(path.name)}.*{_UNFINISHED}"):
+            _remove(left)
+        unfinished = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{_UNFINISHED}"
+        try:
+            build(unfinished)
+            if not unfinished.exists():
+                raise DatasetError(f"Nothing was written for {path}: the function that builds it left no file.")
+            _sync(unfinished)
+            os.rename(unfinished, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            _remove(unfinished)
+            raise
+    return True
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        advice = "Set ENFOLD_DATASETS_CACHE (or cache_dir=) to a folder with room."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DatasetError(f"No space left on the disk while {path} was written. {advice}") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            named = error.filename or path.parent
+            raise DatasetError(f"{named} can't be written to ({error.strerror}). {advice}") from error
+        raise
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    # The kernel lets go of these locks when their process ends, however it ends.
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.parent / f".{path.name}.lock")
+    try:
+        lock.acquire(timeout=_PATIENCE_SECONDS)
+    except Timeout:
+        _logger.warning("Waiting for another process that builds %s.", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        for folder, _, names in os.walk(path):
+            for name in names:
+                _sync_file(Path(folder) / name)
+            _sync_folder(Path(folder))
+    else:
+        _sync_file(path)
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # folders can't be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _escaped(name: str) -> str:
+    import glob
+
+    return glob.escape(name)
