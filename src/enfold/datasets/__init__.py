@@ -18,15 +18,63 @@ _NAMES = {
 }
 
 # Names of the reference library that are not built yet; a name leaves this list when it gets its module.
-_NOT_BUILT = (
-    "Array2D Array3D Array4D Array5D ArrowBasedBuilder Audio BioSequence BioStructure BuilderConfig ClassLabel Column "
-    "Dataset DatasetBuilder DatasetDict DatasetInfo DownloadConfig DownloadManager DownloadMode Features "
-    "GeneratorBasedBuilder Image IterableColumn IterableDataset IterableDatasetDict Json LargeList List Mesh "
-    "NamedSplit Nifti Pdf ReadInstruction Sequence Split SplitDict SplitGenerator SplitInfo StreamingDownloadManager "
-    "Translation TranslationVariableLanguages Value VerificationMode Version Video concatenate_datasets "
-    "disable_progress_bars enable_progress_bars get_dataset_config_info get_dataset_config_names "
-    "get_dataset_default_config_name get_dataset_infos get_dataset_split_names interleave_datasets load_dataset "
-    "load_dataset_builder load_from_disk"
-).split()
+_NOT_BUILT = [
+    "Array2D",
+    "Array3D",
+    "Array4D",
+    "Array5D",
+    "ArrowBasedBuilder",
+    "Audio",
+    "BioSequence",
+    "BioStructure",
+    "BuilderConfig",
+    "ClassLabel",
+    "Column",
+    "Dataset",
+    "DatasetBuilder",
+    "DatasetDict",
+    "DatasetInfo",
+    "DownloadConfig",
+    "DownloadManager",
+    "DownloadMode",
+    "Features",
+    "GeneratorBasedBuilder",
+    "Image",
+    "IterableColumn",
+    "IterableDataset",
+    "IterableDatasetDict",
+    "Json",
+    "LargeList",
+    "List",
+    "Mesh",
+    "NamedSplit",
+    "Nifti",
+    "Pdf",
+    "ReadInstruction",
+    "Sequence",
+    "Split",
+    "SplitDict",
+    "SplitGenerator",
+    "SplitInfo",
+    "StreamingDownloadManager",
+    "Translation",
+    "TranslationVariableLanguages",
+    "Value",
+    "VerificationMode",
+    "Version",
+    "Video",
+    "concatenate_datasets",
+    "disable_progress_bars",
+    "enable_progress_bars",
+    "get_dataset_config_info",
+    "get_dataset_config_names",
+    "get_dataset_default_config_name",
+    "get_dataset_infos",
+    "get_dataset_split_names",
+    "interleave_datasets",
+    "load_dataset",
+    "load_dataset_builder",
+    "load_from_disk",
+]
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES, not_built=dict.fromkeys(_NOT_BUILT, __name__))
