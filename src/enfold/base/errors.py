@@ -88,3 +88,7 @@ class DatasetError(EnfoldError, ValueError):
 
 class BadRowError(DatasetError):
     """One row of a file can't be read; the message names the file and the row."""
+
+
+class LabelError(DatasetError):
+    """A name or number that is none of a column's class labels."""
