@@ -66,7 +66,6 @@ def test_planned_names_say_so(name):
     ("room", "name"),
     [
         ("datasets", "load_dataset"),
-        ("evaluate", "load"),
         ("accelerate", "Accelerator"),
         ("peft", "LoraConfig"),
         ("trl", "SFTTrainer"),

@@ -68,11 +68,16 @@ def test_hub_names():
     assert HfApi
 
 
+def test_metrics():
+    from enfold import evaluate
+
+    assert evaluate.load("accuracy").compute(predictions=[0, 1], references=[0, 1]) == {"accuracy": 1.0}
+
+
 def test_what_is_not_built_says_so():
     for line in (
         "from enfold import Trainer, TrainingArguments",
         "from enfold.datasets import load_dataset",
-        "from enfold import evaluate; evaluate.load('accuracy')",
         "from enfold.accelerate import Accelerator",
         "from enfold.peft import get_peft_model, LoraConfig, TaskType",
         "from enfold.trl import SFTTrainer, DPOTrainer",

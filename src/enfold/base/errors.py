@@ -92,3 +92,7 @@ class BadRowError(DatasetError):
 
 class LabelError(DatasetError):
     """A name or number that is none of a column's class labels."""
+
+
+class GatheringError(EnfoldError, ValueError):
+    """Processes that were to put their rows together didn't meet."""

@@ -1,5 +1,19 @@
-"""Metrics: pure functions over arrays and strings. Planned, not built yet."""
+"""Scores: `load("accuracy").compute(predictions=…, references=…)`, `metrics.accuracy(…)`, `evaluator(task).compute(…)`.
 
-from enfold.base.lazy import room_not_built
+Every metric is part of the package: nothing is downloaded, no script is run. Importing this loads no numeric library.
+"""
 
-__getattr__ = room_not_built(__name__)
+from enfold.base.lazy import lazy_names
+
+_LOADING = "CombinedEvaluations combine list_evaluation_modules load"
+_MODULE = "Comparison EvaluationModule Measurement Metric"
+_INFO = "ComparisonInfo EvaluationModuleInfo MeasurementInfo MetricInfo"
+_WHERE = {
+    **dict.fromkeys(_LOADING.split(), "enfold.evaluate.loading"),
+    **dict.fromkeys(_MODULE.split(), "enfold.evaluate.module"),
+    **dict.fromkeys(_INFO.split(), "enfold.evaluate.info"),
+    "save": "enfold.evaluate.saving",
+    "push_to_hub": "enfold.evaluate.saving",
+    "metrics": "enfold.evaluate.metrics",
+}
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)
