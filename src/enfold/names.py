@@ -26,10 +26,14 @@ _GENERATION = {
     "structured": ("JsonSchema", "Regex", "Grammar"),
     "watermarking": (
         "WatermarkingConfig",
-        "SynthIDTextWatermarkingConfig",
         "WatermarkDetector",
         "WatermarkDetectorOutput",
         "WatermarkLogitsProcessor",
+    ),
+    "synthid": (
+        "SynthIDTextWatermarkDetector",
+        "SynthIDTextWatermarkLogitsProcessor",
+        "SynthIDTextWatermarkingConfig",
     ),
     "processors": ("LogitsProcessor", "LogitsProcessorList"),
     "penalties": (
@@ -87,8 +91,6 @@ GENERATION_NOT_BUILT: dict[str, str] = dict.fromkeys(
         "ConfidenceCriteria",
         "PhrasalConstraint",
         "DisjunctiveConstraint",
-        "SynthIDTextWatermarkDetector",
-        "SynthIDTextWatermarkLogitsProcessor",
         "TextDiffusionStreamer",
         "WhisperTimeStampLogitsProcessor",
     ),

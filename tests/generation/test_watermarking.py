@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from enfold.base.errors import ArgumentError, NotBuiltError
+from enfold.base.errors import ArgumentError
 from enfold.generation import AsyncTextIteratorStreamer, WatermarkDetector, WatermarkingConfig
 from tests.generation.toys import Bytes, both, padded, prompts
 
@@ -54,13 +54,6 @@ def missing(entries: dict) -> dict:
 def test_what_is_refused(entries: dict, message: str):
     with pytest.raises(ArgumentError, match=message):
         both("LlamaForCausalLM")[0].generate(prompts(1), watermarking_config=entries)
-
-
-def test_what_is_not_built():
-    import enfold
-
-    with pytest.raises(NotBuiltError, match="SynthID"):
-        enfold.SynthIDTextWatermarkingConfig(keys=[1])
 
 
 def test_texts_that_tell_nothing():

@@ -248,9 +248,9 @@ def test_settings_saved_with_the_model_are_read_again(tmp_path):
     [
         ({"max_new_token": 5}, ArgumentError, "did you mean 'max_new_tokens'"),
         ({"wholly_unknown": 5}, ArgumentError, "wholly_unknown"),
-        ({"dola_layers": "high"}, NotBuiltError, "dola_layers='high' is not built yet"),
+        ({"dola_layers": "high"}, NotBuiltError, "dola_layers='high' is not built"),
         ({"force_words_ids": [[3]]}, NotBuiltError, "force_words_ids"),
-        ({"prefill_chunk_size": 8}, NotBuiltError, "prefill_chunk_size"),
+        ({"token_healing": True}, NotBuiltError, "token_healing=True is not built yet"),
         ({"do_sample": True, "temperature": 0.0}, ArgumentError, "temperature is 0.0.*do_sample=False"),
         ({"do_sample": True, "top_p": 1.5}, ArgumentError, "top_p is 1.5"),
         ({"do_sample": True, "top_k": -1}, ArgumentError, "top_k is -1"),

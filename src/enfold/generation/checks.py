@@ -20,6 +20,8 @@ INTEGERS = {  # name → least value
     "max_matching_ngram_size": 1,
     "num_assistant_tokens": 1,
     "max_cache_len": 1,
+    "prefill_chunk_size": 1,
+    "assistant_early_exit": 1,
 }
 FRACTIONS = {  # name → (what it is, whether 0 is one)
     "top_p": ("a probability", True),
@@ -126,6 +128,9 @@ def combinations(config: "GenerationConfig") -> None:
         raise ArgumentError(
             f"use_cache=False and cache_implementation={config.cache_implementation!r} exclude each other"
         )
+    if config.prefill_chunk_size and (config.penalty_alpha or not config.use_cache):
+        other = f"penalty_alpha={config.penalty_alpha}" if config.penalty_alpha else "use_cache=False"
+        raise ArgumentError(f"prefill_chunk_size={config.prefill_chunk_size} and {other} exclude each other")
     if config.max_cache_len is not None and CACHES.get(config.cache_implementation or "") != "fixed":
         raise ArgumentError(f"max_cache_len={config.max_cache_len} needs cache_implementation='static'")
 

@@ -14,11 +14,19 @@ NOT_BUILT: dict[str, Any] = {
     "constraints": None,
     "token_healing": False,
     "use_mtp": False,
-    "assistant_early_exit": None,
     "assistant_ensemble_weight": None,
     "speculation_type": None,
     "low_memory": None,
-    "prefill_chunk_size": None,
+    "custom_generate": None,
+}
+# Those that left the reference library, too, for repositories whose code it downloads and runs; what to do instead.
+_MOVED = "transformers itself has moved it into a repository of code to download and run, which enfold never does"
+_INSTEAD = {
+    "dola_layers": f"{_MOVED}. No other option decodes by contrasting layers.",
+    "force_words_ids": f"{_MOVED}. constraint=Regex(…) or Grammar(…) forces words, in beams too.",
+    "constraints": f"{_MOVED}. constraint=Regex(…) or Grammar(…) forces phrases, in beams too.",
+    "custom_generate": "enfold runs no code of repositories; write your own loop over the model, or pass "
+    "logits_processor= and stopping_criteria=.",
 }
 # Entries of files that describe other ways of running, of no meaning here.
 PASSED_OVER = {
@@ -107,9 +115,11 @@ class GenerationConfig:
         seed: of the draws; None uses torch's global generator.
         prompt_lookup_num_tokens: guess that many tokens from the prompt itself and check them at once.
         max_matching_ngram_size: longest end of the text that is looked up (2 unless set).
+        assistant_early_exit: the model's first so many layers draft (Elhoushi et al. 2024).
         num_assistant_tokens: tokens that `assistant_model=` drafts at a time.
         num_assistant_tokens_schedule: "constant", "heuristic" (per call) or "heuristic_transient".
         assistant_confidence_threshold: a draft ends below this probability; 0 never ends it.
+        prefill_chunk_size: feed prompts in parts of so many tokens, which takes less memory.
         use_cache: False recomputes everything for each token.
         cache_implementation: "dynamic" (the default), "static", "hybrid" / "sliding_window" (windowed layers keep their
             window alone), "quantized" (int8), "offloaded".
@@ -160,9 +170,11 @@ class GenerationConfig:
     seed: int | None = None
     prompt_lookup_num_tokens: int | None = None
     max_matching_ngram_size: int | None = None
+    assistant_early_exit: int | None = None
     num_assistant_tokens: int = 20
     num_assistant_tokens_schedule: str = "constant"
     assistant_confidence_threshold: float = 0.4
+    prefill_chunk_size: int | None = None
     use_cache: bool = True
     cache_implementation: str | None = None
     cache_config: dict[str, Any] | None = None
@@ -275,4 +287,6 @@ class GenerationConfig:
 
 def _not_built(name: str, value: Any, *, from_file: bool = False) -> NotBuiltError:
     way_out = f" The repository's generation settings ask for it: pass {name}={NOT_BUILT[name]!r}." if from_file else ""
-    return NotBuiltError(f"generation with {name}={value!r} is not built yet.{way_out}")
+    instead = _INSTEAD.get(name)
+    what = f"generation with {name}={value!r} is not built" + (f": {instead}" if instead else " yet.")
+    return NotBuiltError(what + way_out)

@@ -73,13 +73,25 @@ class Job:
 
         The memory of a prompt is thereby computed once, whatever the number of samples or beams.
         """
-        logits = self.session.feed(self.prompt.tokens, self.prompt.counts)
+        logits = self._read_prompt()
         if copies == 1:
             return logits, self.prompt.text
         rows = [row for row in range(len(self.prompt.counts)) for _ in range(copies)]
         self.session.select(rows)
         self.steps.select(rows)
         return logits[rows], self.prompt.text[rows]
+
+    def _read_prompt(self) -> Tensor:
+        """Scores [B, V] behind each prompt, fed whole or in parts of `prefill_chunk_size` tokens."""
+        prompt, size = self.prompt, self.config.prefill_chunk_size
+        longest = max(prompt.counts)
+        if size is None or longest <= size:
+            return self.session.feed(prompt.tokens, prompt.counts)
+        logits, rows = prompt.tokens, prompt.tokens.split(list(prompt.counts))
+        for left in range(-(-longest // size) - 1, -1, -1):  # all prompts end in the last part
+            part = [row[max(0, len(row) - (left + 1) * size) : max(0, len(row) - left * size)] for row in rows]
+            logits = self.session.feed(torch.cat(part), tuple(map(len, part)))
+        return logits
 
     def late(self) -> bool:
         """Whether `max_time` has passed."""

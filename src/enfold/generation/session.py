@@ -20,6 +20,8 @@ class Session(Protocol):
     def feed(self, tokens: Tensor, counts: tuple[int, ...], *, every: bool = False) -> Tensor:
         """Feed packed tokens [N], `counts[b]` of them to sequence b; scores of each one's next token [B, V].
 
+        In place of tokens, their vectors [N, D] may be fed.
+
         Args:
             every: scores behind every token that was fed instead, [N, V].
         """
@@ -47,13 +49,14 @@ class Prompt:
     """Packed prompts.
 
     Attributes:
-        tokens: [N].
+        tokens: [N], or vectors [N, D].
         counts: how many of them belong to each sequence.
-        columns: [B, T], padded as the caller gave them.
+        columns: [B, T], padded as the caller gave them; T is 0 where vectors came without tokens.
         text: [B, T], the same with all padding on the left.
         padding: [B], leading columns of `text` that are padding; None where none is.
         limit: how many tokens may follow.
         source: [B, S], what an encoder read; None of a decoder.
+        unseen: columns of vectors that came without tokens.
     """
 
     tokens: Tensor
@@ -63,6 +66,7 @@ class Prompt:
     padding: Tensor | None
     limit: int
     source: Tensor | None = None
+    unseen: int = 0
 
     @property
     def pads(self) -> list[int]:

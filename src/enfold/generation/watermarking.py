@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from enfold.base.errors import ArgumentError, NotBuiltError
+from enfold.base.errors import ArgumentError
 from enfold.generation.processors import LogitsProcessor
+from enfold.generation.synthid import SynthIDTextWatermarkingConfig
 
 TABLE = 1_000_003  # entries of the table that "selfhash" looks tokens up in
 CANDIDATES = 40  # likeliest tokens that "selfhash" tries
@@ -76,23 +77,19 @@ class WatermarkingConfig:
         return WatermarkLogitsProcessor(vocab_size, device, **self.to_dict())
 
 
-class SynthIDTextWatermarkingConfig:
-    """SynthID's watermark is not built."""
-
-    def __init__(self, *arguments: Any, **options: Any):
-        raise NotBuiltError("SynthID watermarks are not built yet; WatermarkingConfig marks text by green lists")
-
-
-def as_watermarking(given: Any) -> WatermarkingConfig:
-    """The configuration that was given, or made of its entries.
+def as_watermarking(given: Any) -> WatermarkingConfig | SynthIDTextWatermarkingConfig:
+    """The configuration that was given, or made of its entries: those of SynthID have keys.
 
     Raises:
         ArgumentError: something else.
     """
     if isinstance(given, Mapping):
-        return WatermarkingConfig.from_dict(given)
-    if not isinstance(given, WatermarkingConfig):
-        raise ArgumentError(f"watermarking_config is a {type(given).__name__}; expected a WatermarkingConfig")
+        return (SynthIDTextWatermarkingConfig if "keys" in given else WatermarkingConfig).from_dict(given)
+    if not isinstance(given, WatermarkingConfig | SynthIDTextWatermarkingConfig):
+        raise ArgumentError(
+            f"watermarking_config is a {type(given).__name__}; expected a WatermarkingConfig or a "
+            "SynthIDTextWatermarkingConfig"
+        )
     return given
 
 
@@ -184,6 +181,10 @@ class WatermarkDetector:
         max_cache_size: int = 128,
     ):
         marking = as_watermarking(watermarking_config)
+        if not isinstance(marking, WatermarkingConfig):
+            raise ArgumentError(
+                "a SynthID watermark is read by SynthIDTextWatermarkDetector; this one counts green lists"
+            )
         first = "decoder_start_token_id" if model_config.is_encoder_decoder else "bos_token_id"
         self.first = getattr(model_config, first, None)
         self.marking, self.once, self.device = marking, ignore_repeated_ngrams, device

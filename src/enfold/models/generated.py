@@ -77,9 +77,9 @@ def output_of(
 def remember(job: Job, written: list[list[int]]) -> None:
     """Note in a cache which tokens it holds, so that a later call can go on from what its prompt shares."""
     cache: Any = getattr(job.session, "cache", None)
-    if cache is None or len(cache.lengths) != len(written):
-        return
     prompt, copies = job.prompt, job.config.num_return_sequences
+    if cache is None or len(cache.lengths) != len(written) or prompt.tokens.is_floating_point():
+        return
     begun = [row[pad:] for row, pad in zip(prompt.text.tolist(), prompt.pads, strict=True)]
     cache.tokens = [
         (begun[row // copies] + new)[:length]

@@ -25,7 +25,7 @@ from enfold.nn.cache import Cache
 from enfold.nn.modules import Source, Stack
 from enfold.nn.where import Packing
 
-MODEL_INPUTS = {"token_type_ids", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask"}
+MODEL_INPUTS = {"token_type_ids", "inputs_embeds", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask"}
 
 
 class Generative(PreTrainedModel):
@@ -84,16 +84,18 @@ class Generative(PreTrainedModel):
             streamer: gets the prompt, then each token (`TextStreamer`); one sequence only.
             tokenizer: for `stop_strings`, `constraint` and drafts across tokenizers.
             inputs: another name of `input_ids`.
-            options: settings of `GenerationConfig` (`max_new_tokens=64, num_beams=4, …`), further inputs of the model,
-                and: `stopping_criteria` (callables (ids [B, T], scores) → bool or [B] bool), `logits_processor`
-                (callables (ids [B, T], scores [B, V]) → scores), `prefix_allowed_tokens_fn` ((prompt's number, ids
-                [T]) → tokens), `negative_prompt_ids` and its mask for `guidance_scale`, `assistant_model` and
+            options: settings of `GenerationConfig` (`max_new_tokens=64, num_beams=4, …`); further inputs of the model
+                (`inputs_embeds` [B, T, D] in place of the ids, or beside ids that are only shown);
+                `stopping_criteria` (callables (ids [B, T], scores) → bool or [B] bool), `logits_processor` (callables
+                (ids [B, T], scores [B, V]) → scores), `prefix_allowed_tokens_fn` ((prompt's number, ids [T]) →
+                tokens), `negative_prompt_ids` and its mask for `guidance_scale`, `assistant_model` and
                 `assistant_tokenizer` for drafts, `constraint` or `response_format` for structured output,
                 `past_key_values` of an earlier call whose text the prompt goes on from.
 
         Returns:
             [B·R, T + new] int64, R being `num_return_sequences`: the prompt as given, then the new tokens, filled with
-            the padding token behind each end. With `return_dict_in_generate`, a `GenerateOutput`.
+            the padding token behind each end; of `inputs_embeds` alone, the new tokens. With
+            `return_dict_in_generate`, a `GenerateOutput`.
 
         Raises:
             ArgumentError: unknown or contradictory settings.
@@ -223,23 +225,35 @@ class Generative(PreTrainedModel):
             cache = make_cache(config, self.decoding_stack, tokens, self.device)
         return StackSession(self, self.decoding_stack, source, cache)
 
-    def prompt(self, ids: Tensor, mask: Tensor | None, config: GenerationConfig, positions: int | None) -> Prompt:
-        """Pack prompts [B, T]."""
-        if ids.ndim != 2 or ids.shape[1] == 0:
+    def prompt(
+        self,
+        ids: Tensor,
+        mask: Tensor | None,
+        config: GenerationConfig,
+        positions: int | None,
+        vectors: Tensor | None = None,
+    ) -> Prompt:
+        """Pack prompts [B, T], or vectors [B, T, D], which may come without ids [B, 0]."""
+        given = ids if vectors is None else vectors
+        if given.ndim != (2 if vectors is None else 3) or given.shape[1] == 0:
+            name, shape = ("input_ids", "length") if vectors is None else ("inputs_embeds", "length, width")
             raise ArgumentError(
-                f"input_ids has shape {tuple(ids.shape)}; expected [batch, length] with a length above 0"
+                f"{name} has shape {tuple(given.shape)}; expected [batch, {shape}] with a length above 0"
             )
-        packing = Packing.of(tuple(ids.shape), mask)  # type: ignore[arg-type]
+        packing = Packing.of(tuple(given.shape[:2]), mask)  # type: ignore[arg-type]
         if not all(packing.lengths):
             raise ArgumentError("a row of the prompt is all padding: there is nothing to continue")
-        longest, new = max(packing.lengths), config.new_tokens(ids.shape[1], self.config.get("max_position_embeddings"))
+        columns = given.shape[1]
+        longest, new = max(packing.lengths), config.new_tokens(columns, self.config.get("max_position_embeddings"))
         if positions is not None and longest + new - 1 > positions:
             raise LengthError(
                 f"the prompt has {longest} tokens and up to {new} may follow, and the model knows {positions} "
                 "positions: shorten the prompt (truncation=True in the tokenizer), or lower max_new_tokens"
             )
+        if ids.shape[1] == 0:
+            return Prompt(packing.pack(given), packing.lengths, ids, ids, None, new, unseen=columns)
         text, padding = right_aligned(ids, packing.lengths, mask)
-        return Prompt(packing.pack(ids), packing.lengths, ids, text, padding, new)
+        return Prompt(packing.pack(given), packing.lengths, ids, text, padding, new)
 
 
 def mask_of(ids: Tensor, mask: Tensor | None, config: GenerationConfig) -> Tensor | None:
@@ -263,8 +277,13 @@ class GenerativeDecoder(Generative):
         return self.base.stack
 
     def begin(self, inputs: dict[str, Any], config: GenerationConfig) -> tuple[Any, Prompt]:
-        ids = inputs["input_ids"]
-        if ids is None:
+        ids, vectors = inputs["input_ids"], inputs.get("inputs_embeds")
+        if vectors is not None:
+            vectors, ids = (
+                self._vectors(vectors, ids),
+                torch.empty(len(vectors), 0, dtype=torch.int64) if ids is None else ids,
+            )
+        elif ids is None:
             if config.bos_token_id is None:
                 raise ArgumentError("generate got no input_ids, and there is no bos_token_id to start from")
             ids = torch.full((1, 1), config.bos_token_id, device=self.device)
@@ -273,12 +292,32 @@ class GenerativeDecoder(Generative):
             raise NotBuiltError("generation with token_type_ids other than 0 is not built yet: leave them out")
         check_ids(ids, self.base.stack.embed.tokens.num_embeddings)
         ids = ids.to(self.device)
-        mask = inputs["prompt_mask"] = mask_of(ids, inputs["attention_mask"], config)
-        prompt = self.prompt(ids, mask, config, self.max_positions())
+        mask = inputs["attention_mask"] if vectors is not None else mask_of(ids, inputs["attention_mask"], config)
+        inputs["prompt_mask"] = mask
+        prompt = self.prompt(ids, mask, config, self.max_positions(), vectors)
         cache = as_cache(inputs.get("past_key_values"))
         if cache is not None and cache.lengths:
+            if vectors is not None:
+                raise ArgumentError(
+                    "inputs_embeds and past_key_values exclude each other: vectors don't say what is held"
+                )
             cache = self._resume(cache, prompt, config)
         return self.new_session(config, max(prompt.counts) + prompt.limit, cache=cache), prompt
+
+    def _vectors(self, vectors: Tensor, ids: Tensor | None) -> Tensor:
+        """A caller's vectors [B, T, D], checked.
+
+        Raises:
+            ArgumentError: of another width, or beside ids of another shape.
+        """
+        width = self.base.stack.embed.tokens.embedding_dim
+        if vectors.ndim != 3 or vectors.shape[2] != width or (ids is not None and ids.shape != vectors.shape[:2]):
+            beside = "" if ids is None else f" beside input_ids of shape {tuple(ids.shape)}"
+            raise ArgumentError(
+                f"inputs_embeds has shape {tuple(vectors.shape)}{beside}; expected [batch, length, {width}], "
+                "and as many ids if any"
+            )
+        return vectors.to(self.device)
 
     def _resume(self, cache: Cache, prompt: Prompt, config: GenerationConfig) -> Cache:
         """Leave out of the prompt what a cache holds; make the cache forget what the prompt doesn't say.
@@ -333,22 +372,23 @@ class GenerativeSeq2Seq(Generative):
     def begin(self, inputs: dict[str, Any], config: GenerationConfig) -> tuple[Any, Prompt]:
         if inputs.get("past_key_values") is not None:
             raise ArgumentError("past_key_values of an encoder–decoder is tied to its source: generate takes none")
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        ids, mask, vectors = inputs["input_ids"], inputs["attention_mask"], inputs.get("inputs_embeds")
         if inputs.get("encoder_outputs") is not None:
             states = inputs["encoder_outputs"][0]
             (source, _), rows = as_source(states, mask), states.shape[0]
-        elif ids is None:
-            raise ArgumentError("generate got no input_ids: an encoder–decoder needs a source")
+        elif (ids is None) == (vectors is None):
+            raise ArgumentError("generate got no source for the encoder, or two: pass input_ids or inputs_embeds")
         else:
-            inputs["source_mask"] = mask_of(ids, mask, config)
+            inputs["source_mask"] = mask if ids is None else mask_of(ids, mask, config)
             encoded = self.encode(  # type: ignore[operator]
-                ids.to(self.device),
+                None if ids is None else ids.to(self.device),
                 inputs["source_mask"],
+                None if vectors is None else vectors.to(self.device),
                 output_hidden_states=config.output_hidden_states,
                 output_attentions=config.output_attentions,
             )
             inputs["encoded"] = encoded
-            source, rows = Source(encoded.packed, encoded.where), ids.shape[0]
+            source, rows = Source(encoded.packed, encoded.where), encoded.packing.shape[0]
         start = config.decoder_start_token_id
         start = config.bos_token_id if start is None else start
         decoder_ids = inputs.get("decoder_input_ids")

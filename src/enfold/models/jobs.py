@@ -1,5 +1,6 @@
 """From the arguments of `generate` to the job that generation does."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -7,15 +8,14 @@ from torch import Tensor
 from enfold.base.errors import ArgumentError
 from enfold.generation.checks import CACHES
 from enfold.generation.config import GenerationConfig
-from enfold.generation.drafting import ModelDrafter, Resumable, TextDrafter
+from enfold.generation.drafting import ModelDrafter
 from enfold.generation.guidance import UnbatchedClassifierFreeGuidanceLogitsProcessor
 from enfold.generation.loop import Job, Trail
 from enfold.generation.processors import processors
 from enfold.generation.session import Prompt, Session
-from enfold.generation.speculative import Drafter, PromptLookup
 from enfold.generation.structured import StructuredOutput, as_constraint
-from enfold.models.sessions import Traces, take
-from enfold.nn.modules import Source
+from enfold.models.drafts import drafter_of
+from enfold.models.sessions import Traces
 from enfold.nn.where import Packing
 
 
@@ -38,20 +38,25 @@ def check_objects(config: GenerationConfig, objects: dict[str, Any]) -> None:
     guided = {f"guidance_scale={config.guidance_scale}": config.guidance_scale not in (None, 1.0)}
     if not config.use_cache:
         exclude("use_cache=False", traced)
+    if config.prefill_chunk_size:
+        exclude(f"prefill_chunk_size={config.prefill_chunk_size}", traced)
     if config.penalty_alpha:
         exclude(f"penalty_alpha={config.penalty_alpha} (contrastive search)", traced)
-    ahead = "assistant_model" if objects.get("assistant_model") is not None else None
-    if config.prompt_lookup_num_tokens:
-        exclude("prompt_lookup_num_tokens", {"assistant_model": ahead})
-        ahead = "prompt_lookup_num_tokens"
+    ways = {
+        "assistant_model": objects.get("assistant_model") is not None,
+        "prompt_lookup_num_tokens": config.prompt_lookup_num_tokens,
+        "assistant_early_exit": config.assistant_early_exit,
+    }
+    guessing = [name for name, asked in ways.items() if asked]
     if objects.get("assistant_tokenizer") is not None and objects.get("assistant_model") is None:
         raise ArgumentError("assistant_tokenizer has no effect without assistant_model")
-    if ahead is None:
+    if not guessing:
         return
     structured = objects.get("constraint") is not None or objects.get("response_format") is not None
     exclude(
-        ahead,
+        guessing[0],
         {
+            **dict.fromkeys(guessing[1:], True),
             f"num_beams={config.num_beams}": config.num_beams > 1,
             f"penalty_alpha={config.penalty_alpha}": config.penalty_alpha,
             "constraint (structured output)": structured,
@@ -78,8 +83,10 @@ def make_job(
     copies = config.num_beams if config.num_beams > 1 else config.num_return_sequences
     traced = config.return_dict_in_generate and (config.output_attentions or config.output_hidden_states)
     if traced:
-        packing = Packing.of(tuple(prompt.columns.shape), given.get("prompt_mask"))  # type: ignore[arg-type]
+        rows, columns = prompt.columns.shape
+        packing = Packing.of((rows, columns or prompt.unseen), given.get("prompt_mask"))
         session.traces = Traces(packing, config.output_hidden_states, config.output_attentions, copies)
+    config = _of_vectors(model, prompt, config, objects)
     criteria, custom = objects.get("stopping_criteria") or (), objects.get("logits_processor") or ()
     constraint = as_constraint(objects.get("constraint"), objects.get("response_format"))
     size, structured = model.config.vocab_size, None
@@ -99,7 +106,7 @@ def make_job(
         vocabulary=size,
     )
     kept = config.return_dict_in_generate and (config.output_scores or config.output_logits or traced)
-    drafter = _drafter(model, config, objects, tokenizer, given)
+    drafter = drafter_of(model, session, config, objects, tokenizer, given)
     if drafter is not None and kept and len(prompt.counts) * copies > 1:
         raise ArgumentError(
             "output_scores and output_logits of a batch whose rows guess ahead are not kept: pass one row"
@@ -119,6 +126,27 @@ def make_job(
     if isinstance(drafter, ModelDrafter):
         drafter.generator = job.generator
     return job
+
+
+def _of_vectors(model: Any, prompt: Prompt, config: GenerationConfig, objects: dict[str, Any]) -> GenerationConfig:
+    """Settings, where a prompt or a source came as vectors: what reads its tokens is refused."""
+    reads = {
+        "encoder_repetition_penalty": config.encoder_repetition_penalty != 1.0,
+        "encoder_no_repeat_ngram_size": config.encoder_no_repeat_ngram_size,
+    }
+    if prompt.unseen:
+        reads |= {
+            "guidance_scale": config.guidance_scale not in (None, 1.0),
+            "assistant_model": objects.get("assistant_model") is not None,
+            "prompt_lookup_num_tokens": config.prompt_lookup_num_tokens,
+            "assistant_early_exit": config.assistant_early_exit,
+        }
+    elif not model.config.is_encoder_decoder or prompt.source is not None:
+        return config
+    for name, asked in reads.items():
+        if asked:
+            raise ArgumentError(f"{name} reads the tokens that vectors stand for: pass input_ids")
+    return replace(config, min_length=max(0, config.min_length - prompt.unseen))
 
 
 def _guidance(
@@ -145,47 +173,3 @@ def _guidance(
         return session, logits[rows]
 
     return UnbatchedClassifierFreeGuidanceLogitsProcessor(scale, begin)
-
-
-def _drafter(
-    model: Any, config: GenerationConfig, objects: dict[str, Any], tokenizer: Any, given: dict[str, Any]
-) -> Drafter | None:
-    if config.prompt_lookup_num_tokens:
-        return PromptLookup(config.prompt_lookup_num_tokens, config.max_matching_ngram_size or 2)
-    assistant = objects.get("assistant_model")
-    if assistant is None:
-        return None
-    if not hasattr(assistant, "new_session") or assistant.config.is_encoder_decoder != model.config.is_encoder_decoder:
-        raise ArgumentError(
-            f"assistant_model is a {type(assistant).__name__}; expected a smaller model of the same kind as "
-            f"{type(model).__name__}, which writes too"
-        )
-    theirs = objects.get("assistant_tokenizer")
-    if theirs is None and assistant.config.vocab_size != model.config.vocab_size:
-        raise ArgumentError(
-            f"assistant_model has {assistant.config.vocab_size} tokens and the model {model.config.vocab_size}: pass "
-            "tokenizer= and assistant_tokenizer= if their tokenizers differ"
-        )
-    if theirs is not None and tokenizer is None:
-        raise ArgumentError("assistant_tokenizer needs tokenizer=, the model's own")
-    plain = GenerationConfig()
-    if model.config.is_encoder_decoder:
-        source = _source(assistant, given, config, theirs is not None)
-        memory = Resumable(
-            lambda rows: assistant.new_session(plain, 1, source=source if rows is None else take(source, rows)),
-            model.device,
-        )
-    else:
-        memory = Resumable(lambda rows: assistant.new_session(plain, 1), model.device)
-    positions = None if model.config.is_encoder_decoder else assistant.max_positions()
-    if theirs is not None:
-        return TextDrafter(tokenizer, theirs, memory, config, positions)
-    return ModelDrafter(memory, config, positions)
-
-
-def _source(assistant: Any, given: dict[str, Any], config: GenerationConfig, across: bool) -> Source:
-    """What the smaller model reads, by its own encoder."""
-    if given.get("input_ids") is None or across:
-        raise ArgumentError("assistant_model of an encoder–decoder needs input_ids, and the same tokenizer")
-    encoded = assistant.encode(given["input_ids"].to(assistant.device), given.get("source_mask"))
-    return Source(encoded.packed, encoded.where)

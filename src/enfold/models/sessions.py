@@ -151,7 +151,7 @@ class StackSession:
 
     def feed(self, tokens: Tensor, counts: tuple[int, ...], *, every: bool = False) -> Tensor:
         past = self.cache.lengths or (0,) * len(counts)
-        if len(tokens) == len(counts):
+        if len(tokens) == len(counts) == counts.count(1):
             positions = torch.tensor(past)
         else:
             positions = torch.cat([torch.arange(a, a + n) for a, n in zip(past, counts, strict=True)])
@@ -160,7 +160,8 @@ class StackSession:
         context = Context(where, cache=self.cache, source=self.source, backend=self.model.decoding_backend)
         if self.traces is not None:
             context.trace = self.traces.begin(self.source is not None)
-        states = self.latest = self.stack(self.embed(tokens, where), context)
+        ids, vectors = (tokens, None) if tokens.ndim == 1 else (None, tokens)
+        states = self.latest = self.stack(self.embed(ids, where, vectors=vectors), context)
         self.cache.advance(where, max(counts))
         return self.model.scores(states if every or where.decoding else states[where.last])
 
@@ -192,6 +193,8 @@ class UncachedSession:
         return tuple(map(len, self.held))
 
     def feed(self, tokens: Tensor, counts: tuple[int, ...], *, every: bool = False) -> Tensor:
+        if self.held and self.held[0].ndim > tokens.ndim:
+            tokens = self.stack.get_submodule("embed.tokens")(tokens)
         parts = tokens.split(list(counts))
         self.held = [torch.cat(pair) for pair in zip(self.held, parts, strict=True)] if self.held else list(parts)
         inner = StackSession(self.model, self.stack, self.source)
