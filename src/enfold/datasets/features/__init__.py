@@ -2,7 +2,7 @@
 
 from enfold.datasets.features.arrays import Array2D, Array3D, Array4D, Array5D
 from enfold.datasets.features.casting import cast_array, cast_table, embed_table
-from enfold.datasets.features.decoding import decode_value
+from enfold.datasets.features.decoding import decode_value, decoder
 from enfold.datasets.features.encoding import infer, to_array, to_table
 from enfold.datasets.features.images import Image
 from enfold.datasets.features.jsons import Json
@@ -60,6 +60,7 @@ __all__ = [
     "cast_array",
     "cast_table",
     "decode_value",
+    "decoder",
     "embed_table",
     "feature_of",
     "infer",

@@ -65,7 +65,7 @@ class ArrayND:
         if isinstance(values, np.ndarray) and values.dtype != object and values.ndim == self.ndim + 1:
             self._check(values.shape[1:])
             return self._storage(values.reshape(-1), np.full(len(values), values.shape[1]), None)
-        rows = [None if value is None else np.asarray(value) for value in values]
+        rows = [None if value is None else self._shaped(np.asarray(value)) for value in values]
         present = [row for row in rows if row is not None]
         if any(row.dtype == object or row.dtype.kind not in "biuf" for row in present):
             # missing numbers inside a row, or no numbers at all: through Arrow's own reading of nested lists
@@ -77,6 +77,10 @@ class ArrayND:
         flat = np.concatenate([row.reshape(-1) for row in present]) if present else np.empty(0)
         missing = np.array([row is None for row in rows]) if len(present) < len(rows) else None
         return self._storage(flat, np.array([0 if row is None else len(row) for row in rows], np.int64), missing)
+
+    def _shaped(self, row: np.ndarray) -> np.ndarray:
+        """An empty list is an array of no rows, where rows may be any number."""
+        return row.reshape(0, *self.shape[1:]) if row.shape == (0,) and self.shape[0] is None else row
 
     def _check(self, shape: tuple) -> None:
         if len(shape) != self.ndim or any(

@@ -1,0 +1,44 @@
+"""Rows as numpy arrays."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from enfold.datasets.formats.tensors import TensorFormat, default_dtype
+
+
+class NumpyFormat(TensorFormat):
+    """Arrays that may be written to; text stays in arrays of text.
+
+    Args:
+        options: of `numpy.asarray`, such as `dtype=`.
+    """
+
+    def is_tensor(self, value: Any) -> bool:
+        torch = sys.modules.get("torch")
+        return torch is not None and isinstance(value, torch.Tensor)
+
+    def tensor(self, value: Any) -> Any:
+        if self.is_tensor(value):
+            value = value.detach().cpu().numpy()[()]
+        if isinstance(value, np.number):
+            return value
+        array = np.asarray(value, **{**default_dtype(value, np.int64, np.float32), **self.options})
+        return array if array.flags.writeable else array.copy()
+
+    def stack(self, items: list[Any]) -> Any:
+        first: Any = items[0] if items else None
+        if isinstance(first, (np.ndarray, np.number, np.bool_)) and all(
+            isinstance(item, (np.ndarray, np.number, np.bool_))
+            and item.shape == first.shape
+            and item.dtype == first.dtype
+            for item in items
+        ):
+            return np.stack(items)
+        out = np.empty(len(items), dtype=object)
+        out[:] = items
+        return out
+
+    def text(self, value: Any) -> Any:
+        return value
