@@ -296,7 +296,7 @@ class BartForCausalLM(GenerativeDecoder, CausalLM):
         assert embed is not None
         self.lm_head = dense(self.width, embed.vocab, bias=False)
 
-    def targets(self, labels: Tensor, mask: Tensor | None) -> Tensor:
+    def targets(self, labels: Tensor, mask: Tensor | None, sequence_ids: Tensor | None = None) -> Tensor:
         return labels
 
     def scores(self, states: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
 """Losses with the reductions that the reference library uses; -100 marks what doesn't count."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,6 +11,8 @@ from enfold.base.errors import ArgumentError
 from enfold.models.config import PreTrainedConfig
 
 IGNORED = -100
+# Entries of the logits that a chunked loss holds at a time: 64 MB in fp32.
+CHUNK_ENTRIES = 1 << 24
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -15,10 +20,87 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels.to(logits.device), ignore_index=IGNORED)
 
 
-def next_token_labels(labels: Tensor, mask: Tensor | None) -> Tensor:
-    """[B, T] labels moved one column to the left, so that each column holds what comes next; padding doesn't count."""
+def chunked_token_loss(
+    scores: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], states: Tensor, labels: Tensor, vocab: int
+) -> Tensor:
+    """`token_loss(scores(states), labels)`, and its gradients, without ever holding all the logits.
+
+    States whose label doesn't count get no scores at all. The others go chunk by chunk; the gradients of a chunk are
+    computed with its loss, so nothing is computed twice.
+
+    Args:
+        scores: states [n, D] → logits [n, vocab], row by row.
+        parameters: everything with a gradient that `scores` reads.
+        states: [N, D].
+        labels: [N].
+    """
+    kept = (labels != IGNORED).nonzero().squeeze(1)
+    if len(kept) < len(labels):
+        states, labels = states.index_select(0, kept), labels.index_select(0, kept)
+    rows = max(CHUNK_ENTRIES // vocab, 16)
+    if len(labels) <= rows:
+        return token_loss(scores(states), labels)
+    loss = _ChunkedLoss.apply(scores, rows, labels, states, *parameters)
+    return loss / len(labels)  # type: ignore[operator]
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """The sum of the cross-entropies, with gradients that are ready when it is."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: Callable[[Tensor], Tensor],
+        rows: int,
+        labels: Tensor,
+        states: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
+        wanted = [need and p for need, p in zip(ctx.needs_input_grad[4:], parameters, strict=True)]
+        trained = [p for p in wanted if isinstance(p, Tensor)]
+        # Sums of many chunks: in fp32, whatever the weights are.
+        sums = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in trained]
+        total = torch.zeros((), device=states.device)
+        flows: list[Tensor] = []
+        for part, wanted_labels in zip(states.split(rows), labels.to(states.device).split(rows), strict=True):
+            part = part.detach().requires_grad_(ctx.needs_input_grad[3])
+            with torch.set_grad_enabled(any(ctx.needs_input_grad)):
+                loss = F.cross_entropy(scores(part).float(), wanted_labels, reduction="sum")
+            total += loss.detach()
+            if not loss.requires_grad:
+                continue
+            inputs = [part, *trained] if part.requires_grad else trained
+            found = list(torch.autograd.grad(loss, inputs, allow_unused=True))
+            if part.requires_grad:
+                flows.append(found.pop(0))
+            for summed, gradient in zip(sums, found, strict=True):
+                if gradient is not None:
+                    summed += gradient
+        summed_up = iter(sums)
+        ctx.save_for_backward(
+            *([torch.cat(flows)] if flows else []),
+            *(next(summed_up).to(p.dtype) for p in trained),
+        )
+        ctx.flows, ctx.wanted = bool(flows), [isinstance(p, Tensor) for p in wanted]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        saved = [gradients[0].to(g.dtype) * g for g in ctx.saved_tensors]
+        flow = saved.pop(0) if ctx.flows else None
+        return None, None, None, flow, *(saved.pop(0) if wanted else None for wanted in ctx.wanted)
+
+
+def next_token_labels(labels: Tensor, mask: Tensor | None, sequence_ids: Tensor | None = None) -> Tensor:
+    """[B, T] labels moved one column to the left, so that each column holds what comes next.
+
+    Neither padding nor the first token of a sequence counts: no column of its own sequence stands before it.
+    """
     if mask is not None:
         labels = labels.masked_fill(mask == 0, IGNORED)
+    if sequence_ids is not None:
+        starts = F.pad(sequence_ids.diff() != 0, (1, 0))
+        labels = labels.masked_fill(starts, IGNORED)
     return F.pad(labels[:, 1:], (0, 1), value=IGNORED)
 
 

@@ -64,7 +64,7 @@ class RobertaModel(BertModel):
         past = inputs.get("past_key_values")
         if position_ids is not None:
             position_ids = position_ids - pad - 1
-        elif input_ids is not None and input_ids.ndim == 2:
+        elif input_ids is not None and input_ids.ndim == 2 and inputs.get("sequence_ids") is None:
             real = (input_ids != pad).long()
             seen = torch.tensor(past.lengths or [0], device=real.device)[:, None] if past else 0
             position_ids = (real.cumsum(1) + seen) * real - 1

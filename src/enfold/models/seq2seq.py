@@ -12,7 +12,7 @@ from enfold.models.generative import GenerativeSeq2Seq
 from enfold.models.losses import sequence_loss, span_loss, token_loss
 from enfold.models.outputs import Seq2SeqOutput
 from enfold.models.stacks import EncoderDecoder, States, finish
-from enfold.models.tasks import TaskModel, spans
+from enfold.models.tasks import TaskModel, spans, vocabulary_loss
 from enfold.nn.modules import Stack
 
 
@@ -90,11 +90,18 @@ class ConditionalGeneration(GenerativeSeq2Seq, Seq2SeqTask):
         attention_mask: Tensor | None = None,
         *,
         labels: Tensor | None = None,
+        output_logits: bool = True,
         return_dict: bool | None = None,
         **inputs: Any,
     ) -> Seq2SeqOutput | tuple:
-        """Logits [B, T, vocab]; with `labels` [B, T] and no decoder inputs, these are the labels shifted right."""
+        """Logits [B, T, vocab]; with `labels` [B, T] and no decoder inputs, these are the labels shifted right.
+
+        With labels and `output_logits=False` only the loss is made, in a fraction of the memory.
+        """
         decoded, output = self.run(input_ids, attention_mask, labels, inputs)
+        if labels is not None and not output_logits:
+            output.loss = vocabulary_loss(self, self.scores, decoded.packed, decoded.packing.pack(labels))
+            return finish(output, self.config, return_dict)
         scores = self.scores(decoded.packed)
         if labels is not None:
             output.loss = token_loss(scores, decoded.packing.pack(labels))

@@ -75,6 +75,7 @@ def run_stack(
     attention_mask: Tensor | None = None,
     token_type_ids: Tensor | None = None,
     position_ids: Tensor | None = None,
+    sequence_ids: Tensor | None = None,
     inputs_embeds: Tensor | None = None,
     cache: Cache | None = None,
     source: tuple[Source, Packing] | None = None,
@@ -87,7 +88,9 @@ def run_stack(
         input_ids: [B, T] int64, or `inputs_embeds` [B, T, D] instead.
         attention_mask: [B, T], or [B, past + T] with a cache; nonzero marks tokens.
         token_type_ids: [B, T].
-        position_ids: [B, T] or [1, T]; default the column in the padded batch.
+        position_ids: [B, T] or [1, T]; default the column in the padded batch, or in its sequence.
+        sequence_ids: [B, T]: a row may hold several sequences, which don't see each other; one begins where the number
+            changes.
         source: what cross-attention reads, and how it was packed.
 
     Raises:
@@ -114,8 +117,13 @@ def run_stack(
     if mask is not None and mask.ndim == 2 and mask.shape[1] == past + columns:
         mask = mask[:, past:]
     packing = Packing.of((rows, columns), mask)
+    if sequence_ids is not None and (cache is not None or source is not None):
+        raise ArgumentError("sequence_ids goes with a whole batch of a single stack: no past_key_values, no encoder")
+    lengths = packing.lengths if sequence_ids is None else packing.sequences(sequence_ids)
     end = -1
-    if position_ids is not None:
+    if position_ids is None and sequence_ids is not None:
+        positions = torch.cat([torch.arange(length, device=given.device) for length in lengths])
+    elif position_ids is not None:
         positions = packing.pack(position_ids.expand(rows, -1) if position_ids.shape[0] == 1 else position_ids)
         _check_positions(stack, positions)
     else:
@@ -132,7 +140,7 @@ def run_stack(
             "call with use_cache=False, or without the padding"
         )
     apart = packing.columns(given.device) if packing.gaps else None
-    where = Where(packing.lengths, positions, end=end, past=held, columns=apart)
+    where = Where(lengths, positions, end=end, past=held, columns=apart)
     ids = None if input_ids is None else packing.pack(input_ids)
     assert stack.embed is not None
     if ids is not None:
@@ -165,6 +173,17 @@ def _check_positions(stack: Stack, positions: Tensor) -> None:
     first = -stack.embed.spec.offset
     if positions.numel() and int(positions.min()) < first:
         raise ArgumentError(f"position_ids holds {int(positions.min()) - first}; positions count from 0")
+
+
+def restarts(positions: Tensor | None) -> Tensor | None:
+    """[B, T] numbers of the sequences in rows whose positions start anew here and there; None where they don't.
+
+    The reference library takes such positions, without a mask or a cache, for packed sequences.
+    """
+    if positions is None or positions.shape[0] != 1:
+        return None
+    jumps = positions.diff(prepend=positions[:, :1] - 1) != 1
+    return jumps.cumsum(1) if bool(jumps.any()) else None
 
 
 def as_source(states: Tensor, mask: Tensor | None) -> tuple[Source, Packing]:
@@ -221,6 +240,7 @@ class SingleStack(PreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        sequence_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
@@ -242,8 +262,11 @@ class SingleStack(PreTrainedModel):
         if output_router_logits is None:
             output_router_logits = routed and config.output_router_logits
         cache = as_cache(past_key_values)
-        if cache is None and self.caches and (config.use_cache if use_cache is None else use_cache):
-            cache = None if self.training else Cache()
+        remember = self.caches and sequence_ids is None and (config.use_cache if use_cache is None else use_cache)
+        if cache is None and remember and not self.training:
+            cache = Cache()
+        if self.decoder and sequence_ids is None and cache is None and attention_mask is None:
+            sequence_ids = restarts(position_ids)
         source = None
         if encoder_hidden_states is not None:
             source = as_source(encoder_hidden_states, encoder_attention_mask)
@@ -253,6 +276,7 @@ class SingleStack(PreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            sequence_ids=sequence_ids,
             inputs_embeds=inputs_embeds,
             cache=cache,
             source=source,
@@ -278,8 +302,8 @@ class SingleStack(PreTrainedModel):
         Args:
             input_ids: [B, T] int64.
             attention_mask: [B, T], nonzero marks tokens; states of padding are zero.
-            inputs: `token_type_ids`, `position_ids` [B, T], `inputs_embeds` [B, T, D], `past_key_values`, `use_cache`,
-                `output_hidden_states`, `output_attentions`, `output_router_logits`.
+            inputs: `token_type_ids`, `position_ids`, `sequence_ids` [B, T], `inputs_embeds` [B, T, D],
+                `past_key_values`, `use_cache`, `output_hidden_states`, `output_attentions`, `output_router_logits`.
         """
         states = self.run(input_ids, attention_mask, **inputs)
         return finish(

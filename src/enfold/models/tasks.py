@@ -1,5 +1,6 @@
 """Task models over a single stack: a base model and a head. A family names its base and its heads' weights."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from enfold.base.errors import ArgumentError
 from enfold.models.base import PreTrainedModel, dense
 from enfold.models.config import PreTrainedConfig
-from enfold.models.losses import next_token_labels, sequence_loss, span_loss, token_loss
+from enfold.models.losses import chunked_token_loss, next_token_labels, sequence_loss, span_loss, token_loss
 from enfold.models.outputs import LogitsOutput, QuestionAnsweringOutput
 from enfold.models.stacks import SingleStack, States, finish, pick
 from enfold.nn import spec
@@ -87,6 +88,12 @@ class LanguageModel(TaskModel):
         raise NotImplementedError
 
 
+def vocabulary_loss(model: TaskModel, scores: Callable[[Tensor], Tensor], states: Tensor, labels: Tensor) -> Tensor:
+    """`token_loss(scores(states), labels)` without holding all the scores: states [N, D], labels [N]."""
+    head = [p for n, p in model.named_parameters(remove_duplicate=False) if not n.startswith("base.")]
+    return chunked_token_loss(scores, head, states, labels, model.config.vocab_size)
+
+
 class MaskedLM(LanguageModel):
     """Scores of every token of the vocabulary at every place: what stood behind a mask."""
 
@@ -96,11 +103,18 @@ class MaskedLM(LanguageModel):
         attention_mask: Tensor | None = None,
         *,
         labels: Tensor | None = None,
+        output_logits: bool = True,
         return_dict: bool | None = None,
         **inputs: Any,
     ) -> LogitsOutput | tuple:
-        """Logits [B, T, vocab]; `labels` [B, T] with -100 where nothing is asked."""
+        """Logits [B, T, vocab]; `labels` [B, T] with -100 where nothing is asked.
+
+        With labels and `output_logits=False` only the loss is made, in a fraction of the memory.
+        """
         states = self.base.run(input_ids, attention_mask, **inputs)
+        if labels is not None and not output_logits:
+            loss = vocabulary_loss(self, self.scores, states.packed, states.packing.pack(labels))
+            return finish(self.result(states, loss=loss), self.config, return_dict)
         scores = self.scores(states.packed)
         loss = None if labels is None else token_loss(scores, states.packing.pack(labels))
         return finish(self.result(states, loss=loss, logits=states.packing.unpack(scores)), self.config, return_dict)
@@ -109,9 +123,9 @@ class MaskedLM(LanguageModel):
 class CausalLM(LanguageModel):
     """Scores of the next token."""
 
-    def targets(self, labels: Tensor, mask: Tensor | None) -> Tensor:
+    def targets(self, labels: Tensor, mask: Tensor | None, sequence_ids: Tensor | None = None) -> Tensor:
         """[B, T] what each column is to predict; -100 where nothing counts."""
-        return next_token_labels(labels, mask)
+        return next_token_labels(labels, mask, sequence_ids)
 
     def forward(
         self,
@@ -120,6 +134,7 @@ class CausalLM(LanguageModel):
         *,
         labels: Tensor | None = None,
         logits_to_keep: int = 0,
+        output_logits: bool = True,
         return_dict: bool | None = None,
         **inputs: Any,
     ) -> LogitsOutput | tuple:
@@ -128,9 +143,14 @@ class CausalLM(LanguageModel):
         Args:
             labels: [B, T], not shifted; -100 doesn't count, nor does padding.
             logits_to_keep: only the last so many columns (0: all).
+            output_logits: False, with labels: only the loss is made, in a fraction of the memory.
             inputs: as of the base model.
         """
         states = self.base.run(input_ids, attention_mask, **inputs)
+        if labels is not None and not output_logits:
+            targets = self.targets(labels, attention_mask, inputs.get("sequence_ids"))
+            loss = vocabulary_loss(self, self.scores, states.packed, states.packing.pack(targets))
+            return finish(self.result(states, loss=loss), self.config, return_dict)
         if logits_to_keep and labels is None:
             packing, kept = states.packing.last_columns(logits_to_keep)
             logits = packing.unpack(self.scores(states.packed[kept.to(states.packed.device)]))
@@ -138,7 +158,8 @@ class CausalLM(LanguageModel):
         scores = self.scores(states.packed)
         loss = None
         if labels is not None:
-            loss = token_loss(scores, states.packing.pack(self.targets(labels, attention_mask)))
+            targets = self.targets(labels, attention_mask, inputs.get("sequence_ids"))
+            loss = token_loss(scores, states.packing.pack(targets))
         logits = states.packing.unpack(scores)[:, -logits_to_keep:]
         return finish(self.result(states, loss=loss, logits=logits), self.config, return_dict)
 

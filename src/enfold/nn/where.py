@@ -132,6 +132,15 @@ class Packing:
         rows = self.index // self.shape[1]
         return bool(((self.index.diff() != 1) & (rows.diff() == 0)).any())
 
+    def sequences(self, ids: Tensor) -> tuple[int, ...]:
+        """Lengths of the sequences that rows hold: one begins with each row, and where `ids` [B, T] changes."""
+        numbers = self.pack(ids)
+        first = torch.zeros_like(numbers, dtype=torch.bool)
+        first[1:] = numbers.diff() != 0
+        first[[start for start in accumulate(self.lengths[:-1], initial=0) if start < len(first)]] = True
+        starts = first.nonzero().squeeze(1).tolist()
+        return tuple(b - a for a, b in pairwise([*starts, len(first)]))
+
     def last_columns(self, count: int) -> tuple["Packing", Tensor]:
         """The packing of the last `count` columns alone, and the packed indices of the tokens that stand in them."""
         rows, columns = self.shape
