@@ -15,5 +15,17 @@ _WHERE = {
     "save": "enfold.evaluate.saving",
     "push_to_hub": "enfold.evaluate.saving",
     "metrics": "enfold.evaluate.metrics",
+    "visualization": "enfold.evaluate.visualization",
+    "evaluator": "enfold.evaluate.evaluators.factory",
+    "Evaluator": "enfold.evaluate.evaluators.base",
+    "TextClassificationEvaluator": "enfold.evaluate.evaluators.texts",
+    "Text2TextGenerationEvaluator": "enfold.evaluate.evaluators.texts",
+    "SummarizationEvaluator": "enfold.evaluate.evaluators.texts",
+    "TranslationEvaluator": "enfold.evaluate.evaluators.texts",
+    "TextGenerationEvaluator": "enfold.evaluate.evaluators.texts",
+    "TokenClassificationEvaluator": "enfold.evaluate.evaluators.tokens",
+    "QuestionAnsweringEvaluator": "enfold.evaluate.evaluators.questions",
+    "EvaluationSuite": "enfold.evaluate.suite",
+    "SubTask": "enfold.evaluate.suite",
 }
 __getattr__, __dir__ = lazy_names(__name__, _WHERE)

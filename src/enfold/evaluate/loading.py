@@ -110,6 +110,15 @@ class CombinedEvaluations:
         self.evaluation_module_names = list(named) if named is not None else names
         self.force_prefix = force_prefix
 
+    @property
+    def name(self) -> str:
+        """The modules' names."""
+        return ", ".join(self.evaluation_module_names)
+
+    def column_names(self) -> list[str]:
+        """What the input columns of all modules are called."""
+        return list(dict.fromkeys(name for module in self.evaluation_modules for name in module.column_names()))
+
     def add(self, prediction: Any = None, reference: Any = None, **columns: Any) -> None:
         """Add one row to each module; each takes the columns it knows."""
         rows = {"predictions": prediction, "references": reference} | columns
@@ -140,6 +149,18 @@ class CombinedEvaluations:
             mine |= {n: v for n, v in given.items() if known is None or n in known or n in module.column_names()}
             results.append(module.compute(**mine))
         return None if any(result is None for result in results) else self._merged(results)
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        """Every module's result over whole columns; see `EvaluationModule.measure`."""
+        results = []
+        for module in self.evaluation_modules:
+            known = module.option_names()
+            results.append(
+                module.measure(
+                    **{n: v for n, v in given.items() if known is None or n in known or n in module.column_names()}
+                )
+            )
+        return self._merged(results)
 
     def _refuse_strange(self, given: Mapping[str, Any], *, options: bool) -> None:
         known: set[str] = set()

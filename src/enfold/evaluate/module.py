@@ -275,6 +275,13 @@ class EvaluationModule:
         with _seeded(self.seed):
             return self._compute(**rows, **options)
 
+    def measure(self, **given: Any) -> dict[str, Any]:
+        """The result over whole columns, given with the options; rows that were added stay, and no process waits.
+
+        Nothing is checked that `add_batch` would check: columns are lists or arrays, as `compute` hands them on.
+        """
+        return self._compute(**self._options, **given)
+
     def _gathered(self) -> Iterator[dict[str, Any]] | None:
         if self.process_group is not None:
             found = gather_over_group(self.process_group, self._rows.lines())
