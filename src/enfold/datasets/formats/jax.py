@@ -5,7 +5,7 @@ from typing import Any
 
 from enfold.base.errors import ArgumentError
 from enfold.base.lazy import require
-from enfold.datasets.formats.tensors import TensorFormat, default_dtype
+from enfold.datasets.formats.tensors import TensorFormat
 
 
 class JaxFormat(TensorFormat):
@@ -27,19 +27,22 @@ class JaxFormat(TensorFormat):
         if device is not None and device not in known:
             raise ArgumentError(f"device={device!r} is none of JAX's devices here: {sorted(known)}.")
         self.device = device
+        jnp = self.jax.numpy
+        self.whole = jnp.int64 if self.jax.config.jax_enable_x64 else jnp.int32
+        self.real = jnp.float32
 
     def is_tensor(self, value: Any) -> bool:
         torch = sys.modules.get("torch")
         return isinstance(value, self.jax.Array) or (torch is not None and isinstance(value, torch.Tensor))
 
     def tensor(self, value: Any) -> Any:
-        if self.is_tensor(value) and not isinstance(value, self.jax.Array):
-            value = value.detach().cpu().numpy()[()]
-        jnp = self.jax.numpy
-        whole = jnp.int64 if self.jax.config.jax_enable_x64 else jnp.int32
+        foreign = self.is_tensor(value) and not isinstance(value, self.jax.Array)
+        return super().tensor(value.detach().cpu().numpy()[()] if foreign else value)
+
+    def make(self, value: Any, kind: dict[str, Any]) -> Any:
         devices = {str(one): one for one in self.jax.devices()}
         with self.jax.default_device(devices[self.device] if self.device else self.jax.devices()[0]):
-            return jnp.array(value, **{**default_dtype(value, whole, jnp.float32), **self.options})
+            return self.jax.numpy.array(value, **{**kind, **self.options})
 
     def stack(self, items: list[Any]) -> Any:
         first: Any = items[0] if items else None

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from enfold.datasets.formats.tensors import TensorFormat, default_dtype
+from enfold.datasets.formats.tensors import TensorFormat
 
 
 class NumpyFormat(TensorFormat):
@@ -15,16 +15,19 @@ class NumpyFormat(TensorFormat):
         options: of `numpy.asarray`, such as `dtype=`.
     """
 
+    whole, real = np.int64, np.float32
+
     def is_tensor(self, value: Any) -> bool:
         torch = sys.modules.get("torch")
         return torch is not None and isinstance(value, torch.Tensor)
 
     def tensor(self, value: Any) -> Any:
-        if self.is_tensor(value):
-            value = value.detach().cpu().numpy()[()]
+        return super().tensor(value.detach().cpu().numpy()[()] if self.is_tensor(value) else value)
+
+    def make(self, value: Any, kind: dict[str, Any]) -> Any:
         if isinstance(value, np.number):
             return value
-        array = np.asarray(value, **{**default_dtype(value, np.int64, np.float32), **self.options})
+        array = np.asarray(value, **{**kind, **self.options})
         return array if array.flags.writeable else array.copy()
 
     def stack(self, items: list[Any]) -> Any:

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from enfold.base.lazy import require
-from enfold.datasets.formats.tensors import TensorFormat, default_dtype
+from enfold.datasets.formats.tensors import TensorFormat
 
 
 class TensorFlowFormat(TensorFormat):
@@ -17,15 +17,17 @@ class TensorFlowFormat(TensorFormat):
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.tf = require("tensorflow", extra="tensorflow", purpose="The tensorflow format")
+        self.whole, self.real = self.tf.int64, self.tf.float32
 
     def is_tensor(self, value: Any) -> bool:
         torch = sys.modules.get("torch")
         return isinstance(value, self.tf.Tensor) or (torch is not None and isinstance(value, torch.Tensor))
 
     def tensor(self, value: Any) -> Any:
-        if self.is_tensor(value) and not isinstance(value, self.tf.Tensor):
-            value = value.detach().cpu().numpy()[()]
-        kind = default_dtype(value, self.tf.int64, self.tf.float32)
+        foreign = self.is_tensor(value) and not isinstance(value, self.tf.Tensor)
+        return super().tensor(value.detach().cpu().numpy()[()] if foreign else value)
+
+    def make(self, value: Any, kind: dict[str, Any]) -> Any:
         return self.tf.convert_to_tensor(value, **{**kind, **self.options})
 
     def text(self, value: Any) -> Any:

@@ -31,9 +31,17 @@ class TensorFormat(Format):
 
     # what a library does
 
-    def tensor(self, value: Any) -> Any:
-        """A number or an array of numpy (or a Python number) as a tensor."""
+    whole: Any
+    """The type that integers become."""
+    real: Any
+    """The type that floats become."""
+
+    def make(self, value: Any, kind: dict[str, Any]) -> Any:
+        """A number, an array of numpy or a tensor as a tensor; `kind` is `dtype=` where no option says otherwise."""
         raise NotImplementedError
+
+    def tensor(self, value: Any) -> Any:
+        return self.make(value, default_dtype(value, self.whole, self.real))
 
     def is_tensor(self, value: Any) -> bool:
         raise NotImplementedError
@@ -89,7 +97,7 @@ class TensorFormat(Format):
         if self.is_tensor(value):
             return self.tensor(value)
         if is_picture(value):
-            return self.tensor(self.picture(np.asarray(value)))
+            return self.make(self.picture(np.asarray(value)), {})
         if not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "__array__"):
             value = np.asarray(value)
         if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype == object):

@@ -6,7 +6,7 @@ import numpy as np
 
 from enfold.base.errors import DatasetError
 from enfold.base.lazy import require
-from enfold.datasets.formats.tensors import TensorFormat, default_dtype
+from enfold.datasets.formats.tensors import TensorFormat
 
 
 class TorchFormat(TensorFormat):
@@ -19,16 +19,16 @@ class TorchFormat(TensorFormat):
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.torch = require("torch", extra="torch", purpose="The torch format")
+        self.whole, self.real = self.torch.int64, self.torch.float32
 
     def is_tensor(self, value: Any) -> bool:
         return False
 
-    def tensor(self, value: Any) -> Any:
+    def make(self, value: Any, kind: dict[str, Any]) -> Any:
         if isinstance(value, self.torch.Tensor):
             return value.clone() if not self.options else value.to(**_movable(self.options))
         value = np.asarray(value) if isinstance(value, np.generic) else value
-        kind = default_dtype(value, self.torch.int64, self.torch.float32)
-        if isinstance(value, np.ndarray) and value.dtype in (np.uint16, np.uint32):
+        if kind and isinstance(value, np.ndarray) and value.dtype in (np.uint16, np.uint32):
             value = value.astype(np.int64)
         try:
             return self.torch.tensor(value, **{**kind, **self.options})
