@@ -12,6 +12,9 @@ from enfold.base.lazy import lazy_names
 
 # Public name → the module that defines it.
 _NAMES = {
+    "Column": "enfold.datasets.core",
+    "Dataset": "enfold.datasets.dataset",
+    "DatasetDict": "enfold.datasets.dataset_dict",
     "DatasetInfo": "enfold.datasets.info",
     "NamedSplit": "enfold.datasets.splits",
     "ReadInstruction": "enfold.datasets.splits",
@@ -22,6 +25,7 @@ _NAMES = {
     "disable_caching": "enfold.datasets.cache",
     "enable_caching": "enfold.datasets.cache",
     "is_caching_enabled": "enfold.datasets.cache",
+    "load_from_disk": "enfold.datasets.dataset_dict",
 }
 
 # Names of the reference library that are not built yet; a name leaves this list when it gets its module.
@@ -36,10 +40,7 @@ _NOT_BUILT = [
     "BioStructure",
     "BuilderConfig",
     "ClassLabel",
-    "Column",
-    "Dataset",
     "DatasetBuilder",
-    "DatasetDict",
     "DownloadConfig",
     "DownloadManager",
     "DownloadMode",
@@ -74,7 +75,6 @@ _NOT_BUILT = [
     "interleave_datasets",
     "load_dataset",
     "load_dataset_builder",
-    "load_from_disk",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES, not_built=dict.fromkeys(_NOT_BUILT, __name__))
