@@ -208,6 +208,16 @@ def test_a_result_is_found_again(stored, tmp_path):
     assert counter.read_text() == "." * 22
 
 
+def test_another_format_is_another_result(stored):
+    def kind(batch):
+        return {"kind": [type(batch["n"]).__name__] * len(batch["n"])}
+
+    assert stored.map(kind, batched=True)["kind"][0] == "list"
+    assert stored.with_format("numpy").map(kind, batched=True).with_format(None)["kind"][0] == "ndarray"
+    assert len(stored.filter(lambda b: [type(b["n"]) is list] * 10, batched=True)) == 10
+    assert len(stored.with_format("numpy").filter(lambda b: [type(b["n"]) is list] * 10, batched=True)) == 0
+
+
 def test_a_result_made_by_other_processes_is_found_again(stored, tmp_path):
     counter = tmp_path / "count"
     made = stored.map(counting(counter), num_proc=3)

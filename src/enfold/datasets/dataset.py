@@ -105,7 +105,7 @@ class Dataset(Columned, Ordered, Saved):
         """An Arrow file, memory-mapped (or read, `in_memory`); `indices_filename` holds an order of its rows."""
         files = [] if in_memory else [os.fspath(filename)]
         order = None if indices_filename is None else open_mapped(indices_filename)
-        table = read_buffer(pa.py_buffer(Path(filename).read_bytes())) if in_memory else open_mapped(filename)
+        table = open_mapped(filename, in_memory=in_memory)
         orders = [] if indices_filename is None or in_memory else [os.fspath(indices_filename)]
         return cls(table, info, split, order, _noted(table), source_files=files, indices_files=orders)
 

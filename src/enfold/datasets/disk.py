@@ -123,7 +123,7 @@ class Saved(Exported):
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         info = DatasetInfo.from_dict(json.loads((folder / INFO_FILE).read_text(encoding="utf-8")))
         paths = [folder / _safe(entry["filename"]) for entry in state["_data_files"]]
-        tables = [_in_memory(path) if keep_in_memory else open_mapped(path) for path in paths]
+        tables = [open_mapped(path, in_memory=bool(keep_in_memory)) for path in paths]
         data = cls(
             pa.concat_tables(tables),
             info,
@@ -226,11 +226,3 @@ def _safe(name: str) -> str:
     if parts.is_absolute() or ".." in parts.parts:
         raise DatasetError(f"the folder's state names the file {name!r}, which lies outside of it")
     return name
-
-
-def _in_memory(path: Path) -> pa.Table:
-    try:
-        with pa.OSFile(str(path)) as source:
-            return pa.ipc.open_stream(source).read_all()
-    except pa.ArrowInvalid as error:
-        raise DatasetError(f"{path} is no whole Arrow file ({error})") from error

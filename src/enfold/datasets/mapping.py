@@ -112,7 +112,7 @@ class Mapped(Core):
             "on_mixed_types": on_mixed_types,
         }
         if new_fingerprint is None:
-            new_fingerprint = self._next("map", **{**vars(step), "function": function}, **options)
+            new_fingerprint = self._next("map", **{**vars(step), "function": function}, **options, shown=self._shown_as)
         check_fingerprint(new_fingerprint)
 
         def write(rank: int | None, start: int, stop: int, path: Path | None, done: Callable[[int], None]) -> pa.Table:
@@ -178,7 +178,8 @@ class Mapped(Core):
             return self
         size = (batch_size if batch_size and batch_size > 0 else len(self)) if batched else None
         if new_fingerprint is None:
-            new_fingerprint = self._next("filter", **{**vars(step), "function": function}, batch_size=size)
+            told = {**vars(step), "function": function}
+            new_fingerprint = self._next("filter", **told, batch_size=size, shown=self._shown_as)
         check_fingerprint(new_fingerprint)
 
         def write(rank: int | None, start: int, stop: int, path: Path | None, done: Callable[[int], None]) -> pa.Table:
@@ -226,6 +227,11 @@ class Mapped(Core):
         return self
 
     # One shard's rows
+
+    @property
+    def _shown_as(self) -> tuple[str | None, dict[str, Any]]:
+        """What decides, beside the rows, what a function is given."""
+        return self._format_type, self._format_kwargs
 
     def _as_rows(self, tables: Iterator[pa.Table]) -> Iterator[Rows]:
         shown = None if self._format_type is None else formatter(self._format_type, **self._format_kwargs)
@@ -517,8 +523,7 @@ def check_fingerprint(fingerprint: str) -> None:
 
 
 def _read_and_remove(path: Path) -> pa.Table:
-    with pa.OSFile(str(path)) as source:
-        table = pa.ipc.open_stream(source).read_all()
+    table = open_mapped(path, in_memory=True)
     path.unlink()
     return table
 

@@ -10,12 +10,18 @@ import pyarrow as pa
 from enfold.base.errors import DatasetError
 
 
-def open_mapped(path: str | PathLike[str]) -> pa.Table:
-    """The table of an Arrow stream (or file), memory-mapped: nothing is read until it is looked at."""
+def open_mapped(path: str | PathLike[str], *, in_memory: bool = False) -> pa.Table:
+    """The table of an Arrow stream (or file), memory-mapped: nothing is read until it is looked at.
+
+    Args:
+        in_memory: read all of it instead.
+    """
     try:
-        with pa.memory_map(fspath(path)) as source:
+        with pa.OSFile(fspath(path)) if in_memory else pa.memory_map(fspath(path)) as source:
             return _read(source)
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"{fspath(path)} is no whole Arrow file ({error}); build or download it again") from error
 
 
