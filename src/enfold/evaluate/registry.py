@@ -167,6 +167,20 @@ _ROWS = (
         (_pair("map"),),
         "Everingham et al., The PASCAL visual object classes challenge, 2010",
     ),
+    Row(
+        "mean_average_precision",
+        "detection",
+        (_pair("any"),),
+        "Lin et al., Microsoft COCO: common objects in context, ECCV 2014",
+    ),
+    Row("bertscore", "neural", TEXTS, "Zhang et al., BERTScore: evaluating text generation with BERT, ICLR 2020"),
+    Row("perplexity", "neural", ({"predictions": "string"},), "Jelinek et al., Perplexity, 1977"),
+    Row(
+        "mauve",
+        "neural",
+        (_pair("string"),),
+        "Pillutla et al., MAUVE: measuring the gap between neural text and human text, NeurIPS 2021",
+    ),
     Row("ndcg", "ranking", RANKS, "Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002"),
     Row("mrr", "ranking", RANKS, "Voorhees, The TREC-8 question answering track report, 1999"),
     Row(
@@ -188,6 +202,7 @@ _ROWS = (
         "Wilcoxon, Individual comparisons by ranking methods, 1945",
         "comparison",
     ),
+    Row("perplexity", "neural:data_perplexity", DATA, kind="measurement"),
     Row("word_length", "measurements", DATA, kind="measurement"),
     Row("word_count", "measurements", DATA, kind="measurement"),
     Row("text_lengths", "measurements", DATA, kind="measurement"),

@@ -14,6 +14,8 @@ _NAMES = {
     "alignment": "meteor",
     "speech": "cer wer",
     "segmentation": "mean_iou",
+    "detection": "mean_average_precision",
+    "neural": "bertscore data_perplexity mauve perplexity",
     "ranking": "mean_average_rank_precision mrr ndcg precision_at_k recall_at_k",
     "benchmarks": "glue super_glue",
     "measurements": "label_distribution text_duplicates text_lengths word_count word_length",
