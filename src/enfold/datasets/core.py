@@ -197,8 +197,7 @@ class Core:
             yield from self._python_rows()
             return
         for table in self._tables(ITER_ROWS):
-            for row in range(table.num_rows):
-                yield self._shown(table.slice(row, 1), "row")
+            yield from self._shown_rows(table)
 
     def iter(self, batch_size: int, drop_last_batch: bool = False) -> Iterator[Any]:
         """Batches of `batch_size` rows, in the format that is set; the last may be shorter, or is dropped."""
@@ -228,7 +227,17 @@ class Core:
 
     @cached_property
     def _formatter(self) -> Any:
-        return formatter(self._format_type, **self._format_kwargs)
+        return formatter(self._format_type, features=self.features, **self._format_kwargs)
+
+    def _shown_rows(self, table: pa.Table) -> Iterator[Any]:
+        """Each row of a table as the format shows it; the block is converted at once where the format can."""
+        if self._format_columns is None:
+            yield from self._formatter.rows(table)
+        elif self._output_all_columns or self._format_type == "custom":
+            for row in range(table.num_rows):
+                yield self._shown(table.slice(row, 1), "row")
+        else:
+            yield from self._formatter.rows(table.select([n for n in table.column_names if n in self._format_columns]))
 
     def _shown(self, table: pa.Table, kind: str) -> Any:
         """A table as the format shows it: `kind` is "row" (of a table of one) or "batch"."""

@@ -265,6 +265,14 @@ def test_missing_lists(kind):
     ]
 
 
+def test_gradients_reach_every_row():
+    table = to_table({"x": [[1.0], [2.0, 3.0]], "y": [[1.0], [2.0]]})
+    for row in formatter("torch", requires_grad=True).rows(table):
+        assert row["x"].is_leaf
+        assert row["y"].is_leaf
+        assert row["x"].requires_grad
+
+
 def test_no_rows():
     for name in ("ints", "lists", "text", "matrices"):
         table = tables(name)[0].slice(0, 0)

@@ -170,7 +170,7 @@ def list_array(
         starts = np.repeat((np.cumsum(lengths) - lengths), feature.length).reshape(-1, feature.length)
         picked = (starts + np.arange(feature.length)).reshape(-1)
         blank = np.repeat(absent, feature.length)
-        values = values.take(pa.array(picked, mask=blank))
+        values = taken(values, pa.array(picked, mask=blank))
         return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=pa.array(absent))
     width = pa.int64() if pa.types.is_large_list(kind) else pa.int32()
     ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -181,6 +181,15 @@ def list_array(
         )
     mask = None if absent is None else np.append(absent, False)
     return list_of(pa.array(ends, width, mask=mask), values, kind)
+
+
+def taken(values: pa.Array, indices: pa.Array) -> pa.Array:
+    """`take`, for the view types too, which Arrow has no kernel for."""
+    try:
+        return values.take(indices)
+    except pa.ArrowNotImplementedError:
+        rows = values.to_pylist()
+        return pa.array([None if index is None else rows[index] for index in indices.to_pylist()], values.type)
 
 
 def _cast_to_shape(array: pa.Array, feature: ArrayND, strict: bool) -> pa.Array:

@@ -43,5 +43,9 @@ class NumpyFormat(TensorFormat):
         out[:] = items
         return out
 
+    def split(self, flat: Any, lengths: list[int]) -> list[Any]:
+        ends = np.cumsum(lengths)
+        return [flat[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
     def text(self, value: Any) -> Any:
         return value

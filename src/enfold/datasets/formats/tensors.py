@@ -61,8 +61,18 @@ class TensorFormat(Format):
     def row(self, table: pa.Table) -> dict[str, Any]:
         return {name: self.tensors(next(iter(self._values(table, name)))) for name in table.column_names}
 
+    def split(self, flat: Any, lengths: list[int]) -> list[Any] | None:
+        """A tensor in pieces of these lengths, as views of it; None where the library has no such thing."""
+        return None
+
     def column(self, table: pa.Table, name: str) -> Any:
-        return self.tensors(self._values(table, name))
+        rows = self._ragged(table, name)
+        return self.tensors(self._values(table, name)) if rows is None else self.stack(rows)
+
+    def _ragged(self, table: pa.Table, name: str) -> list[Any] | None:
+        """Lists of numbers, of several lengths, as tensors cut out of one."""
+        found = numpy_ragged(table.column(name), self.feature(table, name))
+        return None if found is None else self.split(self.tensor(found[0]), found[1].tolist())
 
     def batch(self, table: pa.Table) -> dict[str, Any]:
         return {name: self.column(table, name) for name in table.column_names}
@@ -80,6 +90,8 @@ class TensorFormat(Format):
             return iter(self.tensors(values))
         if values is not None:
             return (self.tensors(value) for value in values)
+        if (rows := self._ragged(table, name)) is not None:
+            return iter(rows)
         return (self.tensors(next(iter(self._values(table.slice(row, 1), name)))) for row in range(table.num_rows))
 
     def _values(self, table: pa.Table, name: str) -> Any:
@@ -132,9 +144,7 @@ def numpy_fast(column: pa.ChunkedArray, feature: FeatureType) -> np.ndarray | No
     depth = 0
     while isinstance(feature, (List, LargeList)):
         feature, depth = feature.feature, depth + 1
-    if not (
-        isinstance(feature, Value) and (pa.types.is_floating(feature.pa_type) or pa.types.is_integer(feature.pa_type))
-    ):
+    if not _is_numeric(feature):
         return None
     if not depth:
         return None if column.null_count else column.to_numpy()
@@ -151,6 +161,27 @@ def numpy_fast(column: pa.ChunkedArray, feature: FeatureType) -> np.ndarray | No
         shape.append(size)
         array = array.flatten()
     return None if array.null_count else array.to_numpy().reshape(shape)
+
+
+def numpy_ragged(column: pa.ChunkedArray, feature: FeatureType) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lists of numbers without gaps, of several lengths: all numbers, and how many each row has. Else None."""
+    if (
+        not (isinstance(feature, (List, LargeList)) and _is_numeric(feature.feature))
+        or column.null_count
+        or not len(column)
+    ):
+        return None
+    array = storage_of(column.chunk(0)) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    if _one_length(array) is not None:
+        return None
+    flat = array.flatten()
+    return None if flat.null_count else (flat.to_numpy(), np.diff(array.offsets.to_numpy()))
+
+
+def _is_numeric(feature: FeatureType) -> bool:
+    if not isinstance(feature, Value):
+        return False
+    return pa.types.is_floating(feature.pa_type) or pa.types.is_integer(feature.pa_type)
 
 
 def _one_length(array: pa.Array) -> int | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from enfold.base.errors import DatasetError
 from enfold.base.lazy import require
+from enfold.datasets.formats.base import Format
 from enfold.datasets.formats.tensors import TensorFormat
 
 
@@ -46,6 +47,15 @@ class TorchFormat(TensorFormat):
         ):
             return self.torch.stack(items)
         return items
+
+    def split(self, flat: Any, lengths: list[int]) -> list[Any] | None:
+        if self.options.get("requires_grad"):
+            return None
+        return list(self.torch.split(flat, lengths))
+
+    def rows(self, table: Any) -> Any:
+        # a view of a tensor that wants gradients is no leaf: nobody could read its gradient
+        return Format.rows(self, table) if self.options.get("requires_grad") else super().rows(table)
 
     def picture(self, pixels: np.ndarray) -> np.ndarray:
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
