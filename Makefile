@@ -10,12 +10,12 @@ export TOKENIZERS_PARALLELISM := false
 SOURCES := $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name 'CMakeLists.txt') CMakeLists.txt
 WORKERS ?= 2
 
-.PHONY: demo test lint format bench docs lines weights native wheel nightly fuzz clean
+.PHONY: demo test lint format bench docs lines weights trained native wheel nightly fuzz clean
 
 demo: weights
 	$(BIN)/python examples/demo.py
 
-test: weights
+test: trained
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.installed
@@ -31,6 +31,10 @@ format: $(VENV)/.installed
 # The starter models, by pinned hash, in the standard cache; at once when they are there.
 weights: $(VENV)/.installed
 	$(BIN)/python -m tools.starter_weights
+
+# Small models for the tests, trained from pinned texts into the same cache; at once when they are there.
+trained: weights
+	$(BIN)/python -m tools.trained_models
 
 # Each benchmark runs its peer in the same process and prints ratios.
 bench: weights

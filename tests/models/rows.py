@@ -51,6 +51,11 @@ class Row:
         return self.family in recurrent_kin.CONFIGURATIONS
 
     @property
+    def windowed(self) -> bool:
+        """Whether tokens see only those near to them in some layer."""
+        return any(self.entries.get(name) for name in ("sliding_window", "local_attention", "attention_window"))
+
+    @property
     def placed(self) -> bool:
         """Whether a caller may say where tokens stand."""
         return not self.seq2seq and self.family not in recurrent_kin.NO_POSITIONS

@@ -42,6 +42,21 @@ UNTIED = SMALL | {
     "decoder_layerdrop": 0.5,
 }
 ODD = UNEVEN | {"d_model": 15}
+
+
+def _long(entries: dict[str, Any], window: int | list[int]) -> dict[str, Any]:
+    """A configuration of BART with LED's two tables of positions, and windows."""
+    positions = entries["max_position_embeddings"]
+    given = {name: value for name, value in entries.items() if name != "max_position_embeddings"}
+    given |= {"max_encoder_position_embeddings": positions + 8, "max_decoder_position_embeddings": positions}
+    return given | {"attention_window": window}
+
+
+LED = {
+    "plain": _long(SMALL, [4, 8]),
+    "uneven": _long({**UNEVEN, "scale_embedding": False}, 4),
+    "untied": _long(UNTIED, [4, 4, 8]),
+}
 BART = {"plain": SMALL, "uneven": UNEVEN, "untied": UNTIED}
 T5: dict[str, Any] = {
     "vocab_size": 99,
@@ -83,6 +98,7 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "blenderbot": BART,
     "blenderbot-small": BART,
     "m2m_100": {"plain": SMALL, "uneven": ODD, "untied": UNTIED | {"scale_embedding": False, "pad_token_id": 4}},
+    "led": LED,
     "mt5": T5_KIN,
     "umt5": T5_KIN,
 }

@@ -258,6 +258,16 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str]]] = {
             "double-heads": "GPT2DoubleHeadsModel",
         },
     ),
+    "led": (
+        "enfold.models.led",
+        "LEDConfig",
+        {
+            "base": "LEDModel",
+            "seq2seq-lm": "LEDForConditionalGeneration",
+            "question-answering": "LEDForQuestionAnswering",
+            "pre-training": "LEDForConditionalGeneration",
+        },
+    ),
     "llama": (
         "enfold.models.llama",
         "LlamaConfig",

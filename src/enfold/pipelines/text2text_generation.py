@@ -134,7 +134,8 @@ class TranslationOptions(Text2TextOptions):
 
     Attributes:
         src_lang, tgt_lang: languages, by the codes of the tokenizer ("en", "eng_Latn", "en_XX"), for models that
-            translate several; by default those in the task's name.
+            translate several; by default those in the task's name. Marian's models into several languages take
+            `tgt_lang` alone.
     """
 
     src_lang: str | None = None
@@ -159,12 +160,16 @@ class TranslationPipeline(Text2TextGenerationPipeline):
             source, target = languages_of_task(self.task)
             chosen = replace(chosen, src_lang=source, tgt_lang=target)
         named = options.get("src_lang") is not None or options.get("tgt_lang") is not None
-        if named and not self.languages.several and not self.repository(chosen):
+        if named and self.languages.targets and options.get("src_lang") is not None:
+            raise ArgumentError(
+                f"this model translates from one language: leave out src_lang={chosen.src_lang!r} and pass tgt_lang="
+            )
+        if named and not (self.languages.several or self.languages.targets or self.repository(chosen)):
             raise ArgumentError(
                 f"this model translates one pair of languages: leave out src_lang={chosen.src_lang!r} and "
                 f"tgt_lang={chosen.tgt_lang!r}"
             )
-        self.languages.check(chosen.src_lang, chosen.tgt_lang)
+        self.languages.check(chosen.src_lang, chosen.tgt_lang, asked=named)
         return chosen
 
     def repository(self, options: Text2TextOptions) -> Mapping[str, Any]:
