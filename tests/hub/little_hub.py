@@ -112,9 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
                 repo_id, Repo(private=asked.get("visibility") == "private" or bool(asked.get("private")))
             ).refs.setdefault("main", "")
             return self._json({"url": f"{self.state.url}/{repo_id}", "name": repo_id})
-        if parts[:2] == ["api", "models"]:
+        if parts[:2] in (["api", "models"], ["api", "datasets"]):
             return self._api(parts[2:], url, body, user)
         if "resolve" in parts:
+            parts = parts[1:] if parts[0] == "datasets" else parts
             at = parts.index("resolve")
             return self._file("/".join(parts[:at]), parts[at + 1], "/".join(parts[at + 2 :]), user)
         self._refuse(404)

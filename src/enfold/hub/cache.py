@@ -1,6 +1,6 @@
 """What the cache holds, found without a network call.
 
-    <cache>/models--org--name/
+    <cache>/models--org--name/         (datasets--… for data)
         refs/main                      the commit that `main` was at, when last asked
         snapshots/<commit>/<file>      links into blobs/
         blobs/<etag>                   git's SHA-1 of a small file, the SHA-256 of a large one
@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from enfold.base.errors import TornFileError, UnsafePathError
 from enfold.base.logging import get_logger
-from enfold.hub.ids import names_of
+from enfold.hub.ids import RepoType, names_of
 from enfold.hub.paths import safe_relative_path
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -72,10 +72,11 @@ class CachedSnapshot:
     repo_id: str
     cache_dir: Path
     commit: str
+    repo_type: RepoType = "model"
 
     @property
     def storage(self) -> Path:
-        return storage_folder(self.cache_dir, self.repo_id)
+        return storage_folder(self.cache_dir, self.repo_id, self.repo_type)
 
     @property
     def folder(self) -> Path:
@@ -179,15 +180,17 @@ class CachedSnapshot:
             )
 
 
-def storage_folder(cache_dir: Path, repo_id: str) -> Path:
+def storage_folder(cache_dir: Path, repo_id: str, repo_type: RepoType = "model") -> Path:
     """The folder of one repository in the cache."""
-    return cache_dir / f"models--{repo_id.replace('/', '--')}"
+    return cache_dir / f"{repo_type}s--{repo_id.replace('/', '--')}"
 
 
-def cached_snapshots(repo_id: str, revision: str, cache_dir: Path) -> Iterator[CachedSnapshot]:
+def cached_snapshots(
+    repo_id: str, revision: str, cache_dir: Path, repo_type: RepoType = "model"
+) -> Iterator[CachedSnapshot]:
     """The cached snapshot of `revision` under each name that the repository is known by."""
-    for name in names_of(repo_id):
-        storage = storage_folder(cache_dir, name)
+    for name in names_of(repo_id, repo_type):
+        storage = storage_folder(cache_dir, name, repo_type)
         commit = revision
         if not COMMIT.fullmatch(revision):
             try:
@@ -201,7 +204,7 @@ def cached_snapshots(repo_id: str, revision: str, cache_dir: Path) -> Iterator[C
                 f"{storage / 'refs' / revision} should hold the commit that {revision!r} is at, and holds "
                 f"{commit[:60]!r}. Remove that file; the next download writes it anew."
             )
-        snapshot = CachedSnapshot(name, cache_dir, commit)
+        snapshot = CachedSnapshot(name, cache_dir, commit, repo_type)
         if snapshot.folder.is_dir():
             yield snapshot
 

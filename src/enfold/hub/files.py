@@ -22,7 +22,7 @@ from enfold.base.errors import EntryNotFoundError, OfflineError, TornFileError
 from enfold.base.logging import get_logger
 from enfold.hub import remote
 from enfold.hub.cache import CachedSnapshot, Entry, cached_snapshots, check_whole, default_cache_dir, kind_of
-from enfold.hub.ids import local_folder
+from enfold.hub.ids import RepoType, local_folder
 from enfold.hub.paths import safe_relative_path
 from enfold.hub.push import push_folder
 
@@ -40,6 +40,7 @@ def resolve_file(
     subfolder: str = "",
     required: bool = True,
     force_download: bool = False,
+    repo_type: RepoType = "model",
 ) -> Path | None:
     """The path of one file of a model, downloaded if it isn't here yet.
 
@@ -53,6 +54,7 @@ def resolve_file(
         subfolder: folder inside the repository that `filename` is relative to.
         required: if False, None is returned for a file that the repository doesn't have.
         force_download: ask the hub where the revision is now, and download the file even if it is in the cache.
+        repo_type: `"model"` or `"dataset"`.
 
     Raises:
         RepositoryIdError: neither a folder nor a well-formed id.
@@ -65,7 +67,7 @@ def resolve_file(
     folder = local_folder(repo_or_folder)
     if folder is not None:
         return _file_of_folder(folder, name, required=required)
-    source = _Source.of(repo_or_folder, revision, token, cache_dir, local_files_only)
+    source = _Source.of(repo_or_folder, revision, token, cache_dir, local_files_only, repo_type)
     snapshots = [] if force_download else source.cached()
     for snapshot in snapshots:
         found = snapshot.file(name)
@@ -87,8 +89,9 @@ def list_files(
     cache_dir: str | os.PathLike | None = None,
     local_files_only: bool = False,
     subfolder: str = "",
+    repo_type: RepoType = "model",
 ) -> list[str]:
-    """The files of a model, sorted, relative to `subfolder`.
+    """The files of a repository, sorted, relative to `subfolder`.
 
     For a repository in the cache that is its commit's listing (each file of which `resolve_file` can get), or the files
     that are present if the network is forbidden or nobody ever asked for the listing. Otherwise the hub is asked.
@@ -105,7 +108,7 @@ def list_files(
             for name in names
         )
     else:
-        names = _Source.of(repo_or_folder, revision, token, cache_dir, local_files_only).names()
+        names = _Source.of(repo_or_folder, revision, token, cache_dir, local_files_only, repo_type).names()
     return [name[len(prefix) :] for name in names if name.startswith(prefix)]
 
 
@@ -193,14 +196,15 @@ class _Source:
     token: str | bool | None
     cache_dir: Path
     offline: str  # why the network is forbidden, or ""
+    repo_type: RepoType = "model"
 
     @classmethod
-    def of(cls, repo_id, revision, token, cache_dir, local_files_only) -> _Source:
+    def of(cls, repo_id, revision, token, cache_dir, local_files_only, repo_type: RepoType = "model") -> _Source:
         place = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
-        return cls(str(repo_id), revision or "main", token, place, remote.offline_reason(local_files_only))
+        return cls(str(repo_id), revision or "main", token, place, remote.offline_reason(local_files_only), repo_type)
 
     def cached(self) -> list[CachedSnapshot]:
-        return list(cached_snapshots(self.repo_id, self.revision, self.cache_dir))
+        return list(cached_snapshots(self.repo_id, self.revision, self.cache_dir, self.repo_type))
 
     def known(self, snapshots: list[CachedSnapshot]) -> tuple[CachedSnapshot, dict[str, Entry]] | None:
         """The commit that is in the cache and its listing, if somebody asked for it before."""
@@ -212,8 +216,10 @@ class _Source:
         """Ask the hub for the listing, and keep it and (unless `commit` pins it) where the revision is."""
         if self.offline:
             raise remote.offline(f"{self.repo_id} (revision {self.revision!r})", self.offline)
-        sha, listing, whole = remote.fetch_listing(self.repo_id, commit or self.revision, token=self.token)
-        snapshot = CachedSnapshot(self.repo_id, self.cache_dir, sha)
+        sha, listing, whole = remote.fetch_listing(
+            self.repo_id, commit or self.revision, token=self.token, repo_type=self.repo_type
+        )
+        snapshot = CachedSnapshot(self.repo_id, self.cache_dir, sha, self.repo_type)
         if whole:
             with remote.clear_errors(self.repo_id):
                 snapshot.write_listing(listing)

@@ -3,8 +3,11 @@
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from enfold.base.errors import RepositoryIdError
+
+RepoType = Literal["model", "dataset"]
 
 # One or two parts of letters, digits, '.', '_' and '-', 96 characters in all: the hub's own rule for ids.
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
@@ -42,12 +45,50 @@ for _owner, _names in _LEGACY.items():
         _ALIASES[f"{_owner}/{_name}"] = _name
 
 
-def names_of(repo_id: str) -> tuple[str, ...]:
+# Data sets that are older than namespaces.
+_LEGACY_DATASETS = {
+    "CogComp": "trec",
+    "EdinburghNLP": "xsum",
+    "Rowan": "hellaswag",
+    "Salesforce": "wikitext",
+    "Skylion007": "openwebtext",
+    "Yelp": "yelp_review_full",
+    "abisee": "cnn_dailymail",
+    "allenai": "c4",
+    "aps": "super_glue",
+    "bookcorpus": "bookcorpus",
+    "cardiffnlp": "tweet_eval",
+    "cornell-movie-review-data": "rotten_tomatoes",
+    "dair-ai": "emotion",
+    "eriktks": "conll2003",
+    "ethz": "food101",
+    "facebook": "xnli",
+    "fancyzhx": "ag_news amazon_polarity dbpedia_14 yelp_polarity",
+    "google": "boolq",
+    "google-research-datasets": "paws",
+    "mandarjoshi": "trivia_qa",
+    "nyu-mll": "glue multi_nli",
+    "openai": "gsm8k",
+    "rajpurkar": "squad squad_v2",
+    "stanfordnlp": "imdb snli sst2",
+    "uoft-cs": "cifar10 cifar100",
+    "ylecun": "mnist",
+    "zalando-datasets": "fashion_mnist",
+}
+_DATASET_ALIASES: dict[str, str] = {}
+for _owner, _names in _LEGACY_DATASETS.items():
+    for _name in _names.split():
+        _DATASET_ALIASES[_name] = f"{_owner}/{_name}"
+        _DATASET_ALIASES[f"{_owner}/{_name}"] = _name
+
+
+def names_of(repo_id: str, repo_type: RepoType = "model") -> tuple[str, ...]:
     """Every id under which the same repository may be cached, the given one first.
 
     `names_of("gpt2")` is `("gpt2", "openai-community/gpt2")`.
     """
-    return (repo_id, _ALIASES[repo_id]) if repo_id in _ALIASES else (repo_id,)
+    aliases = _ALIASES if repo_type == "model" else _DATASET_ALIASES
+    return (repo_id, aliases[repo_id]) if repo_id in aliases else (repo_id,)
 
 
 def local_folder(repo_or_folder: str | os.PathLike) -> Path | None:

@@ -10,6 +10,7 @@ import enfold
 from enfold.base import errors
 from enfold.base.logging import get_logger
 from enfold.hub.cache import CachedSnapshot, Entry, matches
+from enfold.hub.ids import RepoType
 from enfold.hub.paths import safe_relative_path
 
 Token = str | bool | None
@@ -24,7 +25,9 @@ def offline_reason(local_files_only: bool) -> str:
     return "HF_HUB_OFFLINE=1 forbids the network" if constants.HF_HUB_OFFLINE else ""
 
 
-def fetch_listing(repo_id: str, revision: str, *, token: Token = None) -> tuple[str, dict[str, Entry], bool]:
+def fetch_listing(
+    repo_id: str, revision: str, *, token: Token = None, repo_type: RepoType = "model"
+) -> tuple[str, dict[str, Entry], bool]:
     """Ask the hub which commit `revision` is at and which files it has: one request.
 
     Returns:
@@ -33,8 +36,13 @@ def fetch_listing(repo_id: str, revision: str, *, token: Token = None) -> tuple[
     from huggingface_hub import HfApi, constants
 
     with clear_errors(repo_id, revision):
-        info = HfApi(library_name="enfold", library_version=enfold.__version__).model_info(
-            repo_id, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT, token=token
+        info = HfApi(library_name="enfold", library_version=enfold.__version__).repo_info(
+            repo_id,
+            repo_type=repo_type,
+            revision=revision,
+            files_metadata=True,
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+            token=token,
         )
         if not info.sha or info.siblings is None:
             raise errors.HubError(f"{endpoint()} answered for {repo_id} without a commit or a list of files.")
@@ -62,6 +70,7 @@ def fetch_file(
         hf_hub_download(
             snapshot.repo_id,
             name,
+            repo_type=snapshot.repo_type,
             revision=snapshot.commit,
             cache_dir=snapshot.cache_dir,
             token=token,
