@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from enfold.base.errors import ArgumentError, DatasetError, EntryNotFoundError
+from enfold.base.errors import ArgumentError, DatasetError, EntryNotFoundError, OfflineError
 from enfold.datasets.patterns import NOT_DATA, Patterns, default_patterns, is_pattern, matcher
 from enfold.hub.files import list_files, resolve_file
 from enfold.hub.ids import RepoType
@@ -32,12 +32,14 @@ class Access:
     token: str | bool | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     hub_cache: str | os.PathLike | None = None
-    downloads: Path | None = None  # where files from http(s) are kept; None to read them over the network each time
-    force: bool = False
+    downloads: Path | None = None  # where files from http(s) are kept
+    streaming: bool = False  # read what is far away where it is, rather than fetch it whole first
 
     def options(self, url: str) -> dict[str, Any]:
         """The arguments for the store of this URL (for each hop of a chained one)."""
         given = dict(self.storage_options)
+        if url.startswith("hf://"):
+            given.setdefault("token", self.token)
         protocols = [hop.partition("://")[0] for hop in url.split("::") if "://" in hop]
         if given and all(isinstance(value, Mapping) for value in given.values()):
             chosen = {protocol: dict(given[protocol]) for protocol in protocols if protocol in given}
@@ -73,15 +75,23 @@ class DataFile:
         if not self.is_remote:
             return Path(self.url)
         if (hub := _REPOSITORY.fullmatch(self.url)) is not None:
-            return resolve_file(
-                hub["repo"],
-                hub["path"],
-                revision=hub["revision"],
-                token=self.access.token,
-                cache_dir=self.access.hub_cache,
-                repo_type="dataset",
-            )
-        if self.url.startswith(("http://", "https://")) and self.access.downloads is not None:
+            try:
+                return resolve_file(
+                    hub["repo"],
+                    hub["path"],
+                    revision=hub["revision"],
+                    token=self.access.token,
+                    cache_dir=self.access.hub_cache,
+                    local_files_only=self.access.streaming,
+                    repo_type="dataset",
+                )
+            except OfflineError:
+                from huggingface_hub import constants
+
+                if constants.HF_HUB_OFFLINE or not self.access.streaming:
+                    raise
+                return None
+        if self.url.startswith(("http://", "https://")) and self.access.downloads and not self.access.streaming:
             from enfold.datasets.web import download
 
             return download(self.url, self.access.downloads, self.access.options(self.url), self.identity)

@@ -26,7 +26,7 @@ from enfold.hub.ids import RepoType, local_folder
 from enfold.hub.paths import safe_relative_path
 from enfold.hub.push import push_folder
 
-__all__ = ["list_files", "push_folder", "resolve_file", "resolve_snapshot"]
+__all__ = ["find_commit", "list_files", "push_folder", "resolve_file", "resolve_snapshot"]
 
 
 def resolve_file(
@@ -110,6 +110,30 @@ def list_files(
     else:
         names = _Source.of(repo_or_folder, revision, token, cache_dir, local_files_only, repo_type).names()
     return [name[len(prefix) :] for name in names if name.startswith(prefix)]
+
+
+def find_commit(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    local_files_only: bool = False,
+    refresh: bool = False,
+    repo_type: RepoType = "model",
+) -> str:
+    """The commit that a revision is at: as the cache remembers it, or as the hub says if it isn't there (or `refresh`).
+
+    Raises: as `resolve_file`.
+    """
+    source = _Source.of(repo_id, revision, token, cache_dir, local_files_only, repo_type)
+    snapshots = [] if refresh else source.cached()
+    if snapshots:
+        return snapshots[0].commit
+    snapshot, _ = source.ask()
+    snapshot.folder.mkdir(parents=True, exist_ok=True)
+    snapshot.write_ref(source.revision)
+    return snapshot.commit
 
 
 def resolve_snapshot(

@@ -11,6 +11,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -129,8 +130,9 @@ class CsvReader(Reader):
     def _explain(self, opened: Opened, error: Exception) -> None:
         """Find the row that is at fault; raises always."""
         if self._plain_options():
-            for _ in self._row_by_row(opened, "error"):
-                pass
+            with suppress(_NeedsPandas):
+                for _ in self._row_by_row(opened, "error"):
+                    pass
         raise DatasetError(f"{opened.name} is no csv as described: {type(error).__name__}: {error}") from error
 
     def _set(self) -> set[str]:
@@ -174,7 +176,7 @@ class CsvReader(Reader):
         types = self._types(opened, names, has_header, kept)
         with opened.open() as source:
             for batch in self._arrow_reader(source, names, has_header, types, kept, _BLOCK_BYTES):
-                if batch.num_rows:
+                if batch.num_rows or self.features is None:
                     yield self.fitted(pa.Table.from_batches([batch]))
 
     def _arrow_reader(self, source, names, has_header, types, kept, block) -> Any:
@@ -246,8 +248,8 @@ class CsvReader(Reader):
                 sample.append(batch)
                 if sum(part.num_rows for part in sample) >= self.chunksize:
                     break
-        if not sample:
-            return texts
+        if not sum(batch.num_rows for batch in sample):
+            return dict.fromkeys(names, pa.null())
         table = pa.Table.from_batches(sample).slice(0, self.chunksize)
         return {name: self._type_of(table[name]) for name in table.column_names}
 
@@ -273,9 +275,10 @@ class CsvReader(Reader):
         pandas = _pandas() or require("pandas", extra="pandas", purpose=f"Reading {opened.name} with these options")
         options = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NOT_PANDAS}
         options = {name: value for name, value in options.items() if name not in _LEGACY}
-        options |= {"sep": self._separator, "delimiter": None, "names": self._names, "chunksize": self.chunksize}
-        if options["dialect"] is None:
-            del options["dialect"]
+        options |= {"sep": self._separator, "names": self._names, "chunksize": self.chunksize}
+        options = {name: value for name, value in options.items() if name not in ("delimiter", "dialect")}
+        if self.dialect is not None:
+            options["dialect"] = self.dialect
         if options["engine"] == "pyarrow":
             raise ArgumentError("engine='pyarrow': pandas reads no file piece by piece with it. Leave engine= out.")
         with opened.open() as source, pandas.read_csv(source, iterator=True, dtype=self._dtypes(), **options) as chunks:

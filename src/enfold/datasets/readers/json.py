@@ -7,7 +7,8 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -46,7 +47,7 @@ class JsonReader(Reader):
     on_mixed_types: Literal["use_json"] | None = "use_json"
     parse_agent_traces: bool = True
     on_bad_rows: OnBadRows = "error"
-    mixed: tuple[Path, ...] = field(default=(), repr=False)  # places that hold Json
+    mixed: tuple[Path, ...] = dataclasses.field(default=(), repr=False)  # places that hold Json
 
     extensions: ClassVar[tuple[str, ...]] = (".json", ".jsonl", ".ndjson")
 
@@ -176,9 +177,10 @@ class JsonReader(Reader):
 
     def _rows_of_whole(self, data: bytes, name: str) -> bytes:
         try:
-            value = json.loads(data)
+            values = list(_whole_values(data))
         except ValueError as error:
             raise BadRowError(f"{name} is no JSON: {error}. It is torn, or not JSON lines either.") from error
+        value = values[0] if len(values) == 1 and (self.field is not None or isinstance(values[0], list)) else values
         if self.field is not None:
             if not isinstance(value, dict) or self.field not in value:
                 keys = list(value)[:20] if isinstance(value, dict) else f"a {type(value).__name__}"
@@ -298,6 +300,18 @@ def _encoded(lines: bytes, places: Sequence[Path]) -> bytes:
             row = _encode_at(row, place)
         encoded.append(_dumped(row))
     return b"\n".join(encoded)
+
+
+def _whole_values(data: bytes) -> Iterator[Any]:
+    """The values of a text in which one follows the other."""
+    text = data.decode()
+    at, decoder = 0, json.JSONDecoder()
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        value, at = decoder.raw_decode(text, at)
+        yield value
 
 
 def _encode_at(value: Any, place: Path) -> Any:
