@@ -86,6 +86,10 @@ class DatasetError(EnfoldError, ValueError):
     """Data that can't be read, converted or combined: torn files, unknown formats, columns that don't fit."""
 
 
+class DataFilesNotFoundError(EntryNotFoundError, FileNotFoundError):
+    """A data file, or every file that a pattern could mean, is not there."""
+
+
 class BadRowError(DatasetError):
     """One row of a file can't be read; the message names the file and the row."""
 

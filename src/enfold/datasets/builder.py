@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,9 +118,15 @@ class DatasetBuilder:
             split: [(file.url, file.identity) for file in files] for split, files in self.config.data_files.items()
         }
         features = None if self.info.features is None else self.info.features.to_dict()
-        options = {} if self._reader is None else {
-            name: getattr(self._reader, name) for name in self._reader.__dataclass_fields__ if name != "features"
-        }
+        options = (
+            {}
+            if self._reader is None
+            else {
+                field.name: getattr(self._reader, field.name)
+                for field in fields(self._reader)
+                if field.name != "features"
+            }
+        )
         options = {name: value for name, value in options.items() if value is not None}
         return Hasher.hash([_READING, self.name, self.config.name, files, features, options, self._identity])
 
@@ -170,9 +176,7 @@ class DatasetBuilder:
         if mode is not VerificationMode.NO_CHECKS and self._expected:
             check_splits(self._expected, info.splits)
         info.dataset_size = sum(split.num_bytes for split in info.splits.values())
-        info.download_size = sum(
-            file_size(file) for files in self.config.data_files.values() for file in files
-        )
+        info.download_size = sum(file_size(file) for files in self.config.data_files.values() for file in files)
         info.size_in_bytes = info.dataset_size + info.download_size
         info.write_to_directory(folder)
 
@@ -229,10 +233,10 @@ class DatasetBuilder:
 
         def one(name: Any) -> Any:
             if str(name) not in sources:
-                if re_spec(str(name)) or isinstance(name, ReadInstruction):
+                if isinstance(name, ReadInstruction) or any(sign in str(name) for sign in "[+"):
                     raise ArgumentError(
-                        f"split={str(name)!r}: a stream has no known length to cut. Stream {', '.join(sources)} and use "
-                        "skip() and take()."
+                        f"split={str(name)!r}: a stream has no known length to cut. Stream {', '.join(sources)} and "
+                        "use skip() and take()."
                     )
                 raise ArgumentError(f"Bad split: {name}. Available splits: {list(sources)}")
             source = sources[str(name)]
@@ -249,10 +253,6 @@ def _mapped(split: Any, make: Any) -> Any:
     if isinstance(split, Mapping):
         return {name: _mapped(one, make) for name, one in split.items()}
     return make(split)
-
-
-def re_spec(text: str) -> bool:
-    return "[" in text or "+" in text
 
 
 def check_splits(expected: SplitDict, found: SplitDict) -> None:
@@ -278,8 +278,10 @@ def file_size(file: DataFile) -> int:
     path = None if file.is_remote and not file.url.startswith("hf://") else file.local_path()
     if path is not None:
         return path.stat().st_size
-    sizes = [value for entry in file.identity if isinstance(entry, tuple) for key, value in [entry] if key in ("size", "Content-Length")]
-    return int(sizes[0]) if sizes else 0
+    for entry in file.identity:
+        if isinstance(entry, tuple) and entry[0] in ("size", "Content-Length"):
+            return int(entry[1])
+    return 0
 
 
 def bytes_of(size: int | str | None) -> int:
@@ -288,7 +290,16 @@ def bytes_of(size: int | str | None) -> int:
         return MAX_FILE_BYTES
     if isinstance(size, int):
         return size
-    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+    units = {
+        "KB": 10**3,
+        "MB": 10**6,
+        "GB": 10**9,
+        "TB": 10**12,
+        "KIB": 2**10,
+        "MIB": 2**20,
+        "GIB": 2**30,
+        "TIB": 2**40,
+    }
     text = size.strip().upper()
     for unit, factor in sorted(units.items(), key=lambda entry: -len(entry[0])):
         if text.endswith(unit):
@@ -307,6 +318,3 @@ def _replace(folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     os.rename(folder, aside)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-__all__ = ["BuilderConfig", "DatasetBuilder", "DownloadMode", "VerificationMode", "replace"]

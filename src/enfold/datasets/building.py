@@ -164,8 +164,8 @@ def _fitted(source: Source, shard: int, features: Features) -> Iterator[pa.Table
             yield cast_table(table, features) if source.features is None else table
         except DatasetError as error:
             raise DatasetError(
-                f"{source.subset([shard]).describe()}, after row {done}: {error} The types were found in the first rows "
-                "that were read; give features= to have others."
+                f"{source.subset([shard]).describe()}, after row {done}: {error} The types were found in the first "
+                "rows that were read; give features= to have others."
             ) from error
         done += table.num_rows
 
@@ -204,7 +204,9 @@ class _Files:
         self.written.append(_Written(self._path, self._rows, self._bytes))
 
 
-def read_rows(folder: Path, dataset: str, info: SplitInfo, rows: Slice, *, in_memory: bool) -> tuple[pa.Table, list[str]]:
+def read_rows(
+    folder: Path, dataset: str, info: SplitInfo, rows: Slice, *, in_memory: bool
+) -> tuple[pa.Table, list[str]]:
     """Rows of a split, mapped into memory (or read into it), and the files that they lie in."""
     lengths = info.shard_lengths or [info.num_examples]
     tables, used, start = [], [], 0

@@ -90,7 +90,9 @@ def _configs(listed: Any, where: str) -> dict[str, dict[str, Any]]:
         parameters = {key: value for key, value in entry.items() if key != "config_name"}
         files = parameters.get("data_files")
         if files is not None and not isinstance(files, str | list):
-            raise ArgumentError(f"data_files: of {entry['config_name']!r} in {where}/{CARD}: expected a path or a list.")
+            raise ArgumentError(
+                f"data_files: of {entry['config_name']!r} in {where}/{CARD}: expected a path or a list."
+            )
         if parameters.get("features") is not None:
             from enfold.datasets.features import Features
 

@@ -14,12 +14,14 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from enfold.base.errors import ArgumentError, DatasetError, EntryNotFoundError, OfflineError
+from enfold.base.errors import ArgumentError, DataFilesNotFoundError, DatasetError, OfflineError
 from enfold.datasets.patterns import NOT_DATA, Patterns, default_patterns, is_pattern, matcher
 from enfold.hub.files import list_files, resolve_file
 from enfold.hub.ids import RepoType
 
-_REPOSITORY = re.compile(r"hf://datasets/(?P<repo>[^/@]+(?:/[^/@]+)?)(?:@(?P<revision>(?:refs/[^/]+/)?[^/]+))?/?(?P<path>.*)")
+_REPOSITORY = re.compile(
+    r"hf://datasets/(?P<repo>[^/@]+(?:/[^/@]+)?)(?:@(?P<revision>(?:refs/[^/]+/)?[^/]+))?/?(?P<path>.*)"
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class DataFile:
             return filesystem.open(path, "rb")  # type: ignore[return-value]
 
 
-def resolve(patterns: Patterns, base: str, access: Access, *, extensions: Iterable[str] | None = None) -> dict[str, list[DataFile]]:
+def resolve(
+    patterns: Patterns, base: str, access: Access, *, extensions: Iterable[str] | None = None
+) -> dict[str, list[DataFile]]:
     """Split → its files, in the order of the patterns and sorted within each.
 
     Args:
@@ -120,7 +124,7 @@ def resolve(patterns: Patterns, base: str, access: Access, *, extensions: Iterab
         extensions: keep only files one of whose suffixes is among these.
 
     Raises:
-        EntryNotFoundError: a split has no file, or a file that was named isn't there.
+        DataFilesNotFoundError: a split has no file, or a file that was named isn't there.
     """
     allowed = None if extensions is None else set(extensions)
     found: dict[str, list[DataFile]] = {}
@@ -129,13 +133,14 @@ def resolve(patterns: Patterns, base: str, access: Access, *, extensions: Iterab
         for pattern in listed:
             matched = [file for file in match(pattern, base, access) if allowed is None or _has_suffix(file, allowed)]
             if not matched and not is_pattern(pattern):
-                raise EntryNotFoundError(
-                    f"There is no data file {pattern!r}" + (f" in {base}." if _is_relative(pattern) else ".")
+                raise DataFilesNotFoundError(
+                    f"There is no data file {pattern!r}"
+                    + (f" in {base}." if _is_relative(pattern) else ".")
                     + ("" if allowed is None else " (Or its extension is that of no format that enfold reads.)")
                 )
             files += matched
         if not files and any(map(is_pattern, listed)):
-            raise EntryNotFoundError(f"No data file for the split {split!r} matches {', '.join(listed)} in {base}.")
+            raise DataFilesNotFoundError(f"No data file for the split {split!r} matches {', '.join(listed)} in {base}.")
         found[split] = files
     return found
 
@@ -148,6 +153,7 @@ def infer_patterns(base: str, access: Access) -> Patterns:
 
 def match(pattern: str, base: str, access: Access) -> list[DataFile]:
     """The files that a path, URL or pattern names."""
+    pattern = pattern.removeprefix("file://")
     if _is_relative(pattern):
         if "://" in base:
             tree = _tree(base, access)
@@ -168,7 +174,7 @@ def match(pattern: str, base: str, access: Access) -> list[DataFile]:
         return [tree.file(name) for name in tree.names(hub["path"])]
     if "://" in pattern:
         return _match_in_store(pattern, access)
-    head, tail = _cut(pattern.removeprefix("file://"))
+    head, tail = _cut(pattern)
     folder = _Folder(head or "/", access)
     return [folder.file(name) for name in folder.names(tail)]
 
@@ -205,13 +211,7 @@ class _Folder(_Tree):
         return [pattern] if os.path.isfile(path) else []
 
     def _list(self) -> Iterator[str]:
-        seen = set()
-        for folder, folders, names in os.walk(self.base, followlinks=True):
-            real = os.path.realpath(folder)
-            if real in seen:  # a link that leads back up
-                folders.clear()
-                continue
-            seen.add(real)
+        for folder, _, names in os.walk(self.base):
             prefix = "" if folder == self.base else os.path.relpath(folder, self.base).replace(os.sep, "/") + "/"
             yield from (prefix + name for name in names if os.path.isfile(os.path.join(folder, name)))
 
@@ -322,7 +322,7 @@ class _store_errors:  # noqa: N801
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, FileNotFoundError):
-            raise EntryNotFoundError(f"There is no file {self.url}.") from error
+            raise DataFilesNotFoundError(f"There is no file {self.url}.") from error
         if isinstance(error, Exception) and not isinstance(error, ArgumentError | DatasetError):
             raise DatasetError(f"{self.url} can't be read: {type(error).__name__}: {error}") from error
 
@@ -339,4 +339,4 @@ def _cut(path: str) -> tuple[str, str]:
 
 
 def _has_suffix(file: DataFile, allowed: set[str]) -> bool:
-    return any("." + suffix in allowed for suffix in file.name.split(".")[1:])
+    return any("." + suffix.lower() in allowed for suffix in file.name.split(".")[1:])

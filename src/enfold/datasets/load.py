@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from enfold.base.errors import ArgumentError, DatasetError, EntryNotFoundError, NotBuiltError
+from enfold.base.errors import ArgumentError, DataFilesNotFoundError, DatasetError, NotBuiltError
 from enfold.datasets.builder import BuilderConfig, DatasetBuilder, DownloadMode, VerificationMode
 from enfold.datasets.cache import cache_directory
 from enfold.datasets.card import Card, read_card
@@ -78,7 +78,7 @@ def load_dataset(
         Dataset or IterableDataset if `split` is given, else a dictionary of them by split.
 
     Raises:
-        EntryNotFoundError: a file that isn't there.
+        DataFilesNotFoundError: a file that isn't there.
         BadRowError: a row that can't be read.
         DatasetError: files that can't be read; a repository that needs its script.
     """
@@ -138,25 +138,19 @@ def load_dataset_builder(
 
         features = features if isinstance(features, Features) else Features(features)
     if is_format(path) and not (path not in FORMATS and os.path.isdir(path)):
-        reader_type = reader_class(path)
         if path == "sql":
             from enfold.datasets.readers.sql import sql_builder
 
             return sql_builder(config_kwargs, features=features, **common)
+        reader_type = reader_class(path)
         place = _Place(os.path.abspath(os.path.expanduser(data_dir or "")), Card(), path)
         patterns = patterns_of(data_files) if data_files is not None else infer_patterns(place.base, access)
         files = resolve(patterns, place.base, access)
-        options = {**config_kwargs, **_implied(files, path)}
-        reader = reader_type.of(options, features=features)
+        reader = reader_type.of(config_kwargs, features=features)
         config = BuilderConfig(name or "default", data_dir, files, config_kwargs)
         return DatasetBuilder(path, reader, config, dataset_name=path, **common)
     place = _place(path, revision, token, refresh=mode is DownloadMode.FORCE_REDOWNLOAD)
     return _repository_builder(place, name, data_dir, data_files, features, access, config_kwargs, common)
-
-
-def _implied(files: Mapping[str, Sequence[DataFile]], format: str) -> dict[str, Any]:
-    """Nothing is implied by a file's name once the format is named: `load_dataset("csv", …)` reads commas."""
-    return {}
 
 
 def _repository_builder(
@@ -185,14 +179,12 @@ def _repository_builder(
     if own:
         info.splits = info.features = None
     named = {key: value for key, value in parameters.items() if key not in ("default", "data_dir", "data_files")}
-    known = reader_type.__dataclass_fields__
+    known = {field.name for field in fields(reader_type)}
     version, description = named.pop("version", "0.0.0"), named.pop("description", None)
     described = {key: value for key, value in named.items() if key in known}
     reader = reader_type.of({**implied, **described, **options}, features=features or info.features)
     config = BuilderConfig(config_name, folder, files, dict(options), str(version), description)
-    return DatasetBuilder(
-        format, reader, config, info=info, dataset_name=place.name, repo_id=place.repo_id, **common
-    )
+    return DatasetBuilder(format, reader, config, info=info, dataset_name=place.name, repo_id=place.repo_id, **common)
 
 
 def _of_format(files: Sequence[DataFile], format: str, extensions: Sequence[str]) -> list[DataFile]:
@@ -236,14 +228,14 @@ def _place(path: str, revision: str | None, token: str | bool | None, *, refresh
         if path.endswith(".py"):
             raise DatasetError(f"{path} is a script, and no script is ever run. {_INSTEAD_OF_SCRIPT}")
         raise ArgumentError(
-            f"{path!r} is a file. Name its format: load_dataset('csv', data_files={path!r}) (or json, parquet, text, …)."
+            f"{path!r} is a file. Name its format: load_dataset('csv', data_files={path!r}) (or json, parquet, …)."
         )
     if os.path.isdir(expanded):
         return _folder_place(os.path.abspath(expanded))
     if "://" in path:
         raise ArgumentError(f"{path!r}: give a format and the URL: load_dataset('csv', data_files={path!r}).")
     if path.endswith(".py") or path.startswith((".", "/", "~")) or path.count("/") > 1:
-        raise EntryNotFoundError(
+        raise DataFilesNotFoundError(
             f"There is no folder {path!r} (looked from {os.getcwd()}), and it is no repository's id ('org/name')."
         )
     return _hub_place(path, revision, token, refresh)
@@ -397,6 +389,3 @@ def get_dataset_infos(
 def _not_built(download_config: Any) -> None:
     if download_config is not None:
         raise NotBuiltError("download_config= is not built. Pass token=.")
-
-
-_Reads = Callable[[str], str | None]

@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -25,7 +25,13 @@ from enfold.base.errors import DatasetError, EnfoldError, UnsafePathError
 from enfold.datasets.files import DataFile
 from enfold.hub.paths import safe_relative_path
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
 _REFUSED = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 # What is small is no bomb, whatever its ratio.
 _HARMLESS_BYTES = 256 << 20
@@ -64,15 +70,34 @@ def contents(file: DataFile, max_expansion: float | None = DEFAULT_MAX_EXPANSION
         DatasetError: a torn archive, one of a kind that isn't read, or one that expands too much.
         UnsafePathError: a member whose name leaves the archive, a link, or a device.
     """
-    with torn_archive(file.url):
-        head = _head(file)
-        kind = _kind(head)
-        if kind == "zip":
-            yield from _zip_members(file, max_expansion)
-        elif kind == "tar" or (kind and _holds_tar(file, kind, max_expansion)):
-            yield from _tar_members(file, kind, max_expansion)
-        else:
-            yield _plain(file, kind, max_expansion)
+    with torn_archive(file.url), ExitStack() as stack:
+        yield from _contents(file, max_expansion, stack)
+
+
+@contextmanager
+def members(file: DataFile, max_expansion: float | None = DEFAULT_MAX_EXPANSION) -> Iterator[dict[str, Opened]]:
+    """An archive's members by their names in it, while the archive is open."""
+    with torn_archive(file.url), ExitStack() as stack:
+        yield {opened.name.partition(": ")[2]: opened for opened in _contents(file, max_expansion, stack)}
+
+
+def _contents(file: DataFile, limit: float | None, stack: ExitStack) -> Iterator[Opened]:
+    kind = _kind(_head(file))
+    if kind == "zip":
+        source = stack.enter_context(_seekable(file))
+        yield from _zip_members(stack.enter_context(zipfile.ZipFile(source)), file.url, limit)
+    elif kind == "tar" or (kind and _holds_tar(file, kind, limit)):
+        source = file.open() if kind in (None, "tar") else _decompressed(file.open(), kind, file.url, limit)
+        stack.enter_context(source)
+        if not source.seekable():
+            source = io.BytesIO(source.read())
+        if source.seek(0, io.SEEK_END) % tarfile.BLOCKSIZE:
+            raise EOFError("its last block is not whole")
+        source.seek(0)
+        archive = tarfile.TarFile(fileobj=source)
+        yield from _tar_members(stack.enter_context(archive), file.url, limit)
+    else:
+        yield _plain(file, kind, limit)
 
 
 def _plain(file: DataFile, kind: str | None, limit: float | None) -> Opened:
@@ -102,45 +127,39 @@ def _holds_tar(file: DataFile, kind: str, limit: float | None) -> bool:
         return opened.read(512)[257:262] == b"ustar"
 
 
-def _zip_members(file: DataFile, limit: float | None) -> Iterator[Opened]:
-    with _seekable(file) as source, zipfile.ZipFile(source) as archive:
-        members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-        for name in _in_order(members, file.url):
-            info = members[name]
-            if info.flag_bits & 0x1:
-                raise DatasetError(f"{file.url}: {name} is encrypted. Decrypt the archive first.")
-            if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
-                raise UnsafePathError(f"{file.url}: {name} is a link or a device. Repack the archive with plain files.")
+def _zip_members(archive: zipfile.ZipFile, url: str, limit: float | None) -> Iterator[Opened]:
+    found = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    for name in _in_order(found, url):
+        info = found[name]
+        if info.flag_bits & 0x1:
+            raise DatasetError(f"{url}: {name} is encrypted. Decrypt the archive first.")
+        if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
+            raise UnsafePathError(f"{url}: {name} is a link or a device. Repack the archive with plain files.")
 
-            def opener(info: zipfile.ZipInfo = info) -> BinaryIO:
-                inner = _Guarded(archive.open(info), info.compress_size, limit, f"{file.url}: {info.filename}")
-                return _unwrapped(inner, limit)
+        def opener(info: zipfile.ZipInfo = info) -> BinaryIO:
+            inner: Any = _Guarded(archive.open(info), info.compress_size, limit, f"{url}: {info.filename}")
+            return _unwrapped(inner, limit)
 
-            yield Opened(f"{file.url}: {name}", opener)
+        yield Opened(f"{url}: {name}", opener)
 
 
-def _tar_members(file: DataFile, kind: str | None, limit: float | None) -> Iterator[Opened]:
-    source = file.open() if kind in (None, "tar") else _decompressed(file.open(), kind, file.url, limit)
-    if not source.seekable():
-        source = io.BytesIO(source.read())
-    with source, tarfile.open(fileobj=source, mode="r:") as archive:
-        members = {}
-        for member in archive:
-            if not (member.isreg() or member.isdir()):
-                raise UnsafePathError(
-                    f"{file.url}: {member.name} is a {'link' if member.islnk() or member.issym() else 'device'}. "
-                    "Repack the archive with plain files."
-                )
-            if member.isreg():
-                members[member.name] = member
-        for name in _in_order(members, file.url):
+def _tar_members(archive: tarfile.TarFile, url: str, limit: float | None) -> Iterator[Opened]:
+    found = {}
+    for member in archive:
+        if not (member.isreg() or member.isdir()):
+            raise UnsafePathError(
+                f"{url}: {member.name} is a {'link' if member.islnk() or member.issym() else 'device'}. Repack the "
+                "archive with plain files."
+            )
+        if member.isreg():
+            found[member.name] = member
+    for name in _in_order(found, url):
 
-            def opener(member: tarfile.TarInfo = members[name]) -> BinaryIO:
-                inner = archive.extractfile(member)
-                assert inner is not None
-                return _unwrapped(inner, limit)  # type: ignore[arg-type]
+        def opener(member: tarfile.TarInfo = found[name]) -> BinaryIO:
+            inner: Any = archive.extractfile(member)
+            return _unwrapped(inner, limit)
 
-            yield Opened(f"{file.url}: {name}", opener)
+        yield Opened(f"{url}: {name}", opener)
 
 
 def _in_order(names: Any, url: str) -> list[str]:
@@ -152,7 +171,7 @@ def _in_order(names: Any, url: str) -> list[str]:
         except EnfoldError as error:
             raise UnsafePathError(f"{url} holds {name!r}, a name that leaves the archive. Don't trust it.") from error
         if not any(part.startswith((".", "__")) for part in parts):
-            kept.append((tuple((1, part) for part in parts[:-1]) + ((0, parts[-1]),), name))
+            kept.append(([*((1, part) for part in parts[:-1]), (0, parts[-1])], name))
     return [name for _, name in sorted(kept)]
 
 
@@ -174,9 +193,9 @@ def _decompressed(source: BinaryIO, kind: str, name: str, limit: float | None) -
     if kind == "gzip":
         opened: Any = gzip.GzipFile(fileobj=counted)
     elif kind == "bz2":
-        opened = bz2.BZ2File(counted)
+        opened = bz2.BZ2File(counted)  # type: ignore[arg-type]
     elif kind == "xz":
-        opened = lzma.LZMAFile(counted)
+        opened = lzma.LZMAFile(counted)  # type: ignore[arg-type]  # noqa: SIM115
     else:
         opened = pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), kind)
     return io.BufferedReader(_Guarded(opened, counted, limit, name), 1 << 20)

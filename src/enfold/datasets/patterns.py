@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from enfold.base.errors import ArgumentError, EntryNotFoundError
+from enfold.base.errors import ArgumentError, DataFilesNotFoundError
 from enfold.datasets.splits import SPLIT_NAME
 
 KEYWORDS = {
@@ -42,8 +42,10 @@ def patterns_of(data_files: Any) -> Patterns:
     """Split → patterns, from a string, a list, a dictionary, or a card's list of `{"split": …, "path": …}`."""
     if isinstance(data_files, Mapping):
         return {_split(split): _listed(value, split) for split, value in data_files.items()}
-    if isinstance(data_files, Sequence) and not isinstance(data_files, str) and any(
-        isinstance(entry, Mapping) for entry in data_files
+    if (
+        isinstance(data_files, Sequence)
+        and not isinstance(data_files, str)
+        and any(isinstance(entry, Mapping) for entry in data_files)
     ):
         found: Patterns = {}
         for entry in data_files:
@@ -85,7 +87,9 @@ def default_patterns(match: Callable[[str], list[str]], where: str) -> Patterns:
         for path in sharded:
             shard = re.match(rf"(.*)-{_DIGITS}-of-{_DIGITS}.*\.", PurePosixPath(path).name)
             if shard and not SPLIT_NAME.match(shard[1]):
-                raise ArgumentError(f"{path}: {shard[1]!r} is not a split's name. Rename the file, or give data_files=.")
+                raise ArgumentError(
+                    f"{path}: {shard[1]!r} is not a split's name. Rename the file, or give data_files=."
+                )
             if shard:
                 names.add(shard[1])
         ordered = [name for name in KEYWORDS if name in names] + sorted(names - set(KEYWORDS))
@@ -100,7 +104,7 @@ def default_patterns(match: Callable[[str], list[str]], where: str) -> Patterns:
             return found
     if match("**"):
         return {"train": ["**"]}
-    raise EntryNotFoundError(f"{where} holds no data files.")
+    raise DataFilesNotFoundError(f"{where} holds no data files.")
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:

@@ -104,7 +104,8 @@ class _Part:
         found = match.groupdict()
         percent = bool(found["start_percent"] or found["stop_percent"])
         bounds = [int(found[end]) if found[end] else None for end in ("start", "stop")]
-        return cls(found["split"], bounds[0], bounds[1], "%" if percent else "abs", found["rounding"])
+        rounding: Any = found["rounding"]
+        return cls(found["split"], bounds[0], bounds[1], "%" if percent else "abs", rounding)
 
     def spec(self) -> str:
         if self.start is None and self.stop is None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from enfold.base.errors import DatasetError, EntryNotFoundError, OfflineError, TornFileError
+from enfold.base.errors import DataFilesNotFoundError, DatasetError, OfflineError, TornFileError
 from enfold.datasets.cache import build_once
 
 TIMEOUT_SECONDS = 30.0
@@ -66,7 +66,7 @@ def _ask(url: str, options: Mapping[str, Any], method: str = "GET"):
         return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code in (404, 410):
-            raise EntryNotFoundError(f"There is no file {url} (the server answered {error.code}).") from error
+            raise DataFilesNotFoundError(f"There is no file {url} (the server answered {error.code}).") from error
         raise DatasetError(f"{url} can't be read: the server answered {error.code} {error.reason}.") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise OfflineError(f"{url} could not be reached: {getattr(error, 'reason', error)}.") from error

@@ -43,8 +43,8 @@ class Reader:
         unknown = [name for name in options if name not in known]
         if unknown:
             raise ArgumentError(
-                f"{', '.join(map(repr, unknown))}: no such option of the format {cls.__name__.removesuffix('Reader').lower()}"
-                f". It has: {', '.join(sorted(known))}."
+                f"{', '.join(map(repr, unknown))}: {cls.__name__.removesuffix('Reader').lower()} has no such option. "
+                f"It has: {', '.join(sorted(known))}."
             )
         given = dict(options)
         if features is not None:
@@ -127,10 +127,10 @@ _REFUSED = {
     "pandas": "a pickle runs the code that it holds. Read it once with pandas.read_pickle if you trust it, write "
     "parquet (frame.to_parquet), and load that",
 }
-_KNOWN_NOT_BUILT = (
+_KNOWN_NOT_BUILT = media.words(
     "conll eval fasta fastq genbank harbor hdf5 iceberg lance meshfolder mmcif niftifolder pdb pdffolder tsfile "
     "videofolder vortex"
-).split()
+)
 
 _EXTENSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ".csv": ("csv", {}),
@@ -148,7 +148,7 @@ _EXTENSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     **{extension: ("imagefolder", {}) for extension in media.IMAGES},
     **{extension: ("audiofolder", {}) for extension in media.AUDIO},
     # Formats that are known and not read: the error names them instead of finding nothing.
-    **{extension: (name, {}) for name, extensions in media.NOT_READ.items() for extension in extensions.split()},
+    **{extension: (name, {}) for name, extensions in media.NOT_READ.items() for extension in media.words(extensions)},
 }
 EXTENSIONS = frozenset([*_EXTENSIONS, ".zip"])
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -16,18 +16,21 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.csv as pacsv
 
 from enfold.base.errors import ArgumentError, DatasetError
 from enfold.base.lazy import require
 from enfold.datasets.opening import Opened
 from enfold.datasets.readers.base import OnBadRows, Reader, bad_row, check_on_bad_rows, skipping
+from enfold.datasets.readers.media import words
 
+pc: Any = pyarrow.compute  # its functions are made when it is imported, unseen by type checkers
 # What pandas takes for missing.
 _NULLS = (
     "",
-    *"#N/A,#N/A N/A,#NA,-1.#IND,-1.#QNAN,-NaN,-nan,1.#IND,1.#QNAN,<NA>,N/A,NA,NULL,NaN,None,n/a,nan,null".split(","),
+    "#N/A N/A",
+    *words("#N/A #NA -1.#IND -1.#QNAN -NaN -nan 1.#IND 1.#QNAN <NA> N/A NA NULL NaN None n/a nan null"),
 )
 _TRUE, _FALSE = ("True", "TRUE", "true"), ("False", "FALSE", "false")
 _INTEGER = r"^\s*[+-]?\d+\s*$"
@@ -36,9 +39,11 @@ _BLOCK_BYTES = 8 << 20
 _SAMPLE_BYTES = 1 << 20
 # Options that Arrow's reader honours too; any other that is set sends the file to pandas.
 _SHARED = frozenset(
-    "sep delimiter header names column_names quotechar quoting escapechar doublequote encoding na_values keep_default_na "
-    "na_filter true_values false_values skip_blank_lines usecols chunksize verbose engine memory_map mangle_dupe_cols "
-    "error_bad_lines warn_bad_lines features max_expansion on_bad_rows".split()
+    words(
+        "sep delimiter header names column_names quotechar quoting escapechar doublequote encoding na_values "
+        "keep_default_na na_filter true_values false_values skip_blank_lines usecols chunksize verbose engine "
+        "memory_map mangle_dupe_cols error_bad_lines warn_bad_lines features max_expansion on_bad_rows"
+    )
 )
 _NOT_PANDAS = ("features", "max_expansion", "on_bad_rows", "column_names", "chunksize")
 _LEGACY = ("prefix", "mangle_dupe_cols", "error_bad_lines", "warn_bad_lines", "verbose")
@@ -107,21 +112,24 @@ class CsvReader(Reader):
         if self.on_bad_rows != "error":
             yield from self._row_by_row(opened, self.on_bad_rows)
             return
-        done = 0
+        done, schema = 0, None
         try:
             if self._plain_options():
                 for table in self._by_arrow(opened):
+                    schema = table.schema
                     yield table
                     done += table.num_rows
                 return
         except _NeedsPandas:
             pass
         except pa.ArrowInvalid as error:
-            reason = error
             if _pandas() is None:
-                self._explain(opened, reason)
+                self._explain(opened, error)
         try:
-            yield from skipping(self._by_pandas(opened), done)
+            for table in skipping(self._by_pandas(opened), done):
+                # What pandas finds in later rows has to fit what was found in the first.
+                schema = schema or table.schema
+                yield table.cast(schema) if table.schema.names == schema.names else table
         except (DatasetError, ArgumentError):
             raise
         except (ValueError, UnicodeError) as error:
@@ -235,12 +243,7 @@ class CsvReader(Reader):
 
     def _types(self, opened: Opened, names: list[str], has_header: bool, kept: list[str]) -> dict[str, pa.DataType]:
         if self.features is not None:
-            simple = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
-            return {
-                field.name: field.type if any(is_simple(field.type) for is_simple in simple) else pa.large_string()
-                for field in self.features.arrow_schema
-                if field.name in kept
-            }
+            return {name: self._asked_type(name) for name in kept}
         texts = {name: pa.string() for name in names}
         sample: list[pa.RecordBatch] = []
         with opened.open() as source:
@@ -288,11 +291,19 @@ class CsvReader(Reader):
     def _dtypes(self) -> dict[str, Any] | None:
         if self.features is None:
             return None
-        simple = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        kinds = {name: self._asked_type(name) for name in self.features}
         return {
-            field.name: field.type.to_pandas_dtype() if any(test(field.type) for test in simple) else object
-            for field in self.features.arrow_schema
+            name: object if pa.types.is_large_string(kind) else kind.to_pandas_dtype() for name, kind in kinds.items()
         }
+
+    def _asked_type(self, name: str) -> pa.DataType:
+        """What a column's texts are read as: the numbers and booleans that `features` asks for, else texts."""
+        from enfold.datasets.features import Value, arrow_type
+
+        feature = (self.features or {}).get(name)
+        kind = arrow_type(feature) if isinstance(feature, Value) else pa.large_string()
+        simple = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        return kind if any(test(kind) for test in simple) else pa.large_string()
 
     # Row by row: slow, and it knows which row is bad
 
@@ -336,14 +347,7 @@ class CsvReader(Reader):
     def _expected(self, columns: dict[str, Any]) -> dict[str, pa.DataType]:
         if self.features is None:
             return {name: self._type_of(column) for name, column in columns.items()}
-        simple = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-        schema = self.features.arrow_schema
-        return {
-            name: kind
-            if (at := schema.get_field_index(name)) >= 0 and any(test(kind := schema.field(at).type) for test in simple)
-            else pa.large_string()
-            for name in columns
-        }
+        return {name: self._asked_type(name) for name in columns}
 
     def _text_rows(self, opened: Opened) -> Iterator[list[str]]:
         with opened.open() as source:
@@ -376,8 +380,12 @@ def _pandas() -> Any:
 
 def _cast(column: Any, kind: pa.DataType) -> Any:
     if pa.types.is_boolean(kind):
-        return pc.is_in(column, value_set=pa.array(_TRUE)) if column.null_count == 0 else pc.if_else(
-            pc.is_valid(column), pc.is_in(column, value_set=pa.array(_TRUE)), pa.scalar(None, pa.bool_())
+        return (
+            pc.is_in(column, value_set=pa.array(_TRUE))
+            if column.null_count == 0
+            else pc.if_else(
+                pc.is_valid(column), pc.is_in(column, value_set=pa.array(_TRUE)), pa.scalar(None, pa.bool_())
+            )
         )
     return pc.utf8_trim_whitespace(column).cast(kind) if not pa.types.is_large_string(kind) else column.cast(kind)
 

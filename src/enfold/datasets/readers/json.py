@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import io
+import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-import dataclasses
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -56,7 +55,9 @@ class JsonReader(Reader):
         if self.on_mixed_types not in ("use_json", None):
             raise ArgumentError(f"on_mixed_types={self.on_mixed_types!r}; it is 'use_json' or None.")
         if self.newlines_in_values:
-            raise NotBuiltError("newlines_in_values=True is not built. A whole array or object may span lines as it is.")
+            raise NotBuiltError(
+                "newlines_in_values=True is not built. A whole array or object may span lines as it is."
+            )
         if self.features is not None and not self.mixed:
             object.__setattr__(self, "mixed", tuple(json_places(self.features)))
 
@@ -113,6 +114,8 @@ class JsonReader(Reader):
                 before += sum(bool(line.strip()) for line in lines.split(b"\n"))
             else:
                 try:
+                    if _is_not_utf8(lines):
+                        raise pa.ArrowInvalid("bytes that are not UTF-8")
                     table = self._arrow(_encoded(lines, self.mixed) if self.mixed else lines)
                     table = self.fitted(table)
                 except (pa.ArrowInvalid, pa.ArrowNotImplementedError, DatasetError, ValueError) as error:
@@ -171,8 +174,12 @@ class JsonReader(Reader):
     def _spans_lines(self, first: bytes) -> bool:
         """Whether the file is one object that spans lines, rather than an object a line."""
         line, newline, rest = first.strip().partition(b"\n")
-        return bool(newline) and line.startswith(b"{") and bool(rest.strip()) and _parsed(line) is None and (
-            _parsed(rest.partition(b"\n")[0]) is None
+        return (
+            bool(newline)
+            and line.startswith(b"{")
+            and bool(rest.strip())
+            and _parsed(line) is None
+            and (_parsed(rest.partition(b"\n")[0]) is None)
         )
 
     def _rows_of_whole(self, data: bytes, name: str) -> bytes:

@@ -92,7 +92,9 @@ class ParquetReader(Reader):
     def _batches(self, opened: Opened, row_groups: Sequence[int] | None) -> Iterator[pa.Table]:
         import pyarrow.dataset as ds
 
-        options = {} if self.fragment_scan_options is None else {"default_fragment_scan_options": self.fragment_scan_options}
+        options = (
+            {} if self.fragment_scan_options is None else {"default_fragment_scan_options": self.fragment_scan_options}
+        )
         fragment = ds.ParquetFileFormat(**options).make_fragment(opened.seekable())
         if row_groups is not None:
             fragment = fragment.subset(row_group_ids=list(row_groups))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import pyarrow as pa
@@ -41,7 +41,9 @@ class TextReader(Reader):
         if self.sample_by not in ("line", "paragraph", "document"):
             raise ArgumentError(f"sample_by={self.sample_by!r}; it is 'line', 'paragraph' or 'document'.")
         if self.on_bad_rows != "error" and self.encoding_errors not in (None, "strict"):
-            raise ArgumentError("encoding_errors= mends bad bytes and on_bad_rows= leaves such rows out: give one of them.")
+            raise ArgumentError(
+                "encoding_errors= mends bad bytes and on_bad_rows= leaves such rows out: give one of them."
+            )
         if self.features is not None and len(self.features) != 1:
             raise ArgumentError(f"A text has one column, and features= has {list(self.features)}.")
 
@@ -49,7 +51,9 @@ class TextReader(Reader):
         if self.on_bad_rows != "error":
             samples = self._good(opened)
         else:
-            samples = {"line": self._lines, "paragraph": self._paragraphs, "document": self._document}[self.sample_by](opened)
+            samples = {"line": self._lines, "paragraph": self._paragraphs, "document": self._document}[self.sample_by](
+                opened
+            )
         name = self.column if self.features is None else next(iter(self.features))
         try:
             for rows in samples:
@@ -91,7 +95,7 @@ class TextReader(Reader):
 
     def _good(self, opened: Opened) -> Iterator[list[str]]:
         """Rows without bad bytes, the others dealt with as asked."""
-        strict = self.__class__(**{**self._options(), "on_bad_rows": "error", "encoding_errors": "surrogateescape"})
+        strict = replace(self, on_bad_rows="error", encoding_errors="surrogateescape")
         samples = {"line": strict._lines, "paragraph": strict._paragraphs, "document": strict._document}
         number = 0
         for rows in samples[self.sample_by](opened):
@@ -103,9 +107,6 @@ class TextReader(Reader):
                 else:
                     good.append(row)
             yield good
-
-    def _options(self) -> dict:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def _line_of_bad_bytes(self, opened: Opened) -> int:
         with self._text(opened, errors="surrogateescape") as file:
