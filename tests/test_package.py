@@ -65,7 +65,6 @@ def test_planned_names_say_so(name):
 @pytest.mark.parametrize(
     ("room", "name"),
     [
-        ("datasets", "load_dataset"),
         ("accelerate", "Accelerator"),
         ("peft", "LoraConfig"),
         ("trl", "SFTTrainer"),

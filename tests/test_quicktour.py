@@ -68,6 +68,28 @@ def test_hub_names():
     assert HfApi
 
 
+def test_datasets(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    from enfold.datasets import load_dataset
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("ENFOLD_DATASETS_CACHE", str(tmp_path / "built"))
+    storage = tmp_path / "datasets--stanfordnlp--imdb"
+    (storage / "snapshots" / ("a" * 40)).mkdir(parents=True)
+    (storage / "refs").mkdir()
+    (storage / "refs" / "main").write_text("a" * 40)
+    rows = "".join(f'{{"text": "{text}", "label": 1}}\n' for text in ("GOOD", "An Excellent Film"))
+    (storage / "snapshots" / ("a" * 40) / "train.jsonl").write_text(rows)
+
+    dataset = load_dataset("imdb")["train"]
+    dataset = dataset.map(lambda x: {"text": x["text"].lower()})
+    dataset = dataset.filter(lambda x: len(x["text"]) > 10)
+    assert dataset["text"][:] == ["an excellent film"]
+    (tmp_path / "data.csv").write_text("a\n1\n")
+    assert load_dataset("csv", data_files=str(tmp_path / "data.csv"))["train"]["a"][:] == [1]
+
+
 def test_metrics():
     from enfold import evaluate
 
@@ -77,7 +99,6 @@ def test_metrics():
 def test_what_is_not_built_says_so():
     for line in (
         "from enfold import Trainer, TrainingArguments",
-        "from enfold.datasets import load_dataset",
         "from enfold.accelerate import Accelerator",
         "from enfold.peft import get_peft_model, LoraConfig, TaskType",
         "from enfold.trl import SFTTrainer, DPOTrainer",

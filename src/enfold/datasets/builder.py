@@ -118,15 +118,10 @@ class DatasetBuilder:
             split: [(file.url, file.identity) for file in files] for split, files in self.config.data_files.items()
         }
         features = None if self.info.features is None else self.info.features.to_dict()
-        options = (
-            {}
-            if self._reader is None
-            else {
-                field.name: getattr(self._reader, field.name)
-                for field in fields(self._reader)
-                if field.name != "features"
-            }
+        names = (
+            [] if self._reader is None else [field.name for field in fields(self._reader) if field.name != "features"]
         )
+        options = {name: getattr(self._reader, name) for name in names}
         options = {name: value for name, value in options.items() if value is not None}
         return Hasher.hash([_READING, self.name, self.config.name, files, features, options, self._identity])
 

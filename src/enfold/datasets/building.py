@@ -186,12 +186,16 @@ class _Files:
         self._rows = self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
+        for start in range(0, table.num_rows, BATCH_ROWS):
+            self._write(table.slice(start, BATCH_ROWS))
+
+    def _write(self, table: pa.Table) -> None:
         if self._rows and self._bytes + table.nbytes > self._max_bytes:
             self.close()
             self._open()
         if table.schema != self._schema:
             table = pa.table(table.columns, schema=self._schema)
-        self._writer.write_table(table, max_chunksize=BATCH_ROWS)
+        self._writer.write_table(table)
         self._rows += table.num_rows
         self._bytes += table.nbytes
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from enfold.base.errors import ArgumentError, DataFilesNotFoundError, DatasetError, OfflineError
 from enfold.datasets.patterns import NOT_DATA, Patterns, default_patterns, is_pattern, matcher
-from enfold.hub.files import list_files, resolve_file
+from enfold.hub.files import find_commit, list_files, resolve_file
 from enfold.hub.ids import RepoType
 
 _REPOSITORY = re.compile(
@@ -167,11 +167,17 @@ def match(pattern: str, base: str, access: Access) -> list[DataFile]:
         return [DataFile(pattern, identity_of(pattern, access.options(pattern)), access)]
     if pattern.startswith("hf://datasets/"):
         hub = _REPOSITORY.fullmatch(pattern)
-        if hub is None or not hub["path"]:
+        repo, path = ("", "") if hub is None else (hub["repo"], hub["path"])
+        if repo and not path and not hub["revision"]:  # type: ignore[index]
+            repo, _, path = repo.partition("/")  # a repository without a namespace
+        if not path:
             raise ArgumentError(f"{pattern!r}: expected hf://datasets/ORG/NAME[@REVISION]/FILE.")
-        repository = f"hf://datasets/{hub['repo']}" + (f"@{hub['revision']}" if hub["revision"] else "")
-        tree = _Repository(repository, access)
-        return [tree.file(name) for name in tree.names(hub["path"])]
+        revision = hub["revision"]  # type: ignore[index]
+        commit = find_commit(
+            repo, revision=revision, token=access.token, cache_dir=access.hub_cache, repo_type="dataset"
+        )
+        tree = _Repository(f"hf://datasets/{repo}@{commit}", access)
+        return [tree.file(name) for name in tree.names(path)]
     if "://" in pattern:
         return _match_in_store(pattern, access)
     head, tail = _cut(pattern)

@@ -183,12 +183,13 @@ class FolderReader(Reader):
     def _tables_of_metadata(self, file: DataFile) -> Iterator[tuple[Opened, Reader]]:
         for opened in contents(file, self.max_expansion):
             if stem(opened.name) in self._metadata_names:
-                extension = os.path.splitext(opened.name)[1]
-                if extension not in _METADATA_READERS:
-                    raise ArgumentError(
-                        f"{opened.name}: metadata is {', '.join(_METADATA_READERS)}, not {extension!r}."
-                    )
-                yield opened, _METADATA_READERS[extension]()
+                yield opened, self._metadata_reader(opened)
+
+    def _metadata_reader(self, opened: Opened) -> Reader:
+        extension = os.path.splitext(opened.name)[1]
+        if extension not in _METADATA_READERS:
+            raise ArgumentError(f"{opened.name}: metadata is {', '.join(_METADATA_READERS)}, not {extension!r}.")
+        return _METADATA_READERS[extension]()
 
     def _rows_of_metadata(self, file: DataFile) -> Iterator[dict[str, Any]]:
         if file.name in self._metadata_names:

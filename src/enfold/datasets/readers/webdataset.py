@@ -138,7 +138,7 @@ class WebDatasetReader(Reader):
     def _members(self, file: DataFile) -> Iterator[tuple[str, bytes]]:
         """Names and contents in the archive's order; links and devices hold nothing to read."""
         with torn_archive(file.url), file.open() as opened:
-            source = _Blocks(opened)
+            source: Any = _Blocks(opened)
             archive = tarfile.open(fileobj=source, mode="r|*")  # noqa: SIM115  # nothing to close: it only reads
             for member in archive:
                 base = member.name.rpartition("/")[2]

@@ -1,0 +1,506 @@
+"""load_dataset beside the reference: the same folders, cards and options; splits, features, values, order."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import multiprocessing
+import os
+import sqlite3
+import tarfile
+import zipfile
+from pathlib import Path
+
+import PIL.Image
+import pyarrow as pa
+import pytest
+
+import datasets as reference
+from enfold.base.errors import (
+    ArgumentError,
+    DataFilesNotFoundError,
+    DatasetError,
+    NotBuiltError,
+    OfflineError,
+    UnsafePathError,
+)
+from enfold.datasets import (
+    Dataset,
+    get_dataset_config_info,
+    get_dataset_config_names,
+    get_dataset_default_config_name,
+    get_dataset_infos,
+    get_dataset_split_names,
+    load_dataset,
+    load_dataset_builder,
+)
+from enfold.datasets.features import Features
+
+reference.disable_progress_bars()
+ROWS = "a,b\n1,x\n2,y\n"
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENFOLD_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that writes files into a new folder."""
+    made = iter(range(100))
+
+    def write(files: dict[str, str | bytes]) -> str:
+        root = tmp_path / f"data{next(made)}"
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(root)
+
+    return write
+
+
+def plain(data):
+    """Features and rows, media as the first bytes of their content and their names."""
+    if isinstance(data, dict):
+        return {str(split): plain(part) for split, part in data.items()}
+    table = data.data if isinstance(data.data, pa.Table) else data.data.table
+    return data.features.to_dict(), [_plain_value(row) for row in table.to_pylist()]
+
+
+def _plain_value(value):
+    if isinstance(value, list):
+        return [_plain_value(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"bytes", "path"}:
+        return os.path.basename(value["path"]), value["bytes"] or Path(value["path"]).read_bytes()
+    return {name: _plain_value(item) for name, item in value.items()}
+
+
+def same(tmp_path, *arguments, **options):
+    ours = plain(load_dataset(*arguments, **options))
+    theirs = plain(reference.load_dataset(*arguments, cache_dir=str(tmp_path / "theirs"), **options))
+    assert ours == theirs
+    assert list(ours) == list(theirs)
+
+
+def zipped(files: dict[str, str | bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def tarred(files: dict[str, str | bytes], mode: str = "w", **more) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as archive:
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            for key, value in more.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def picture(shade: int) -> bytes:
+    out = io.BytesIO()
+    PIL.Image.new("L", (2, 2), shade).save(out, "png")
+    return out.getvalue()
+
+
+LAYOUTS = [
+    {"train.csv": ROWS, "test.csv": ROWS},
+    {"data.csv": ROWS},
+    {"data/train-00000-of-00002.csv": ROWS, "data/train-00001-of-00002.csv": ROWS, "data/x-00000-of-00001.csv": ROWS},
+    {"train/a.csv": ROWS, "dev/b.csv": ROWS, "evaluation/c.csv": ROWS},
+    {"my_train_file.csv": ROWS, "my_val.csv": ROWS, "x-test-1.csv": ROWS},
+    {"a/train/1.csv": ROWS, "b/test/2.csv": ROWS},
+    {"__pycache__/train.csv": ROWS, "x.csv": ROWS, ".hidden/test.csv": ROWS},
+    {"Train.csv": ROWS, "contest.csv": ROWS},
+    {"val.csv": ROWS, "validation.csv": ROWS, "dev.csv": ROWS},
+    {"train_files/a.csv": ROWS, "eval-files/b.csv": ROWS},
+    {"x.tsv": "a\tb\n1\t2\n"},
+    {"train.txt": "a\nb\n"},
+    {"a.txt": "a\n", "b.csv": ROWS, "c.csv": ROWS},
+    {"train.csv.gz": gzip.compress(ROWS.encode()), "test.csv.bz2": bz2.compress(ROWS.encode())},
+    {"train.csv.xz": lzma.compress(ROWS.encode())},
+    {"train.csv.zst": pa.compress(ROWS.encode(), "zstd", asbytes=True)},
+    {"train.zip": zipped({"b/x.csv": ROWS, "a.csv": ROWS, ".h.csv": ROWS})},
+    {"train/cat/1.png": picture(1), "train/dog/2.png": picture(2), "test/cat/3.png": picture(3)},
+    {"1.png": picture(1), "2.png": picture(2)},
+    {"cat/1.png": picture(1), "cat/2.png": picture(2)},
+    {"cat/1.png": picture(1), "x/dog/2.png": picture(2)},
+    {"1.JPG": picture(1)},
+    {"1.png": picture(1), "2.png": picture(2), "metadata.csv": "file_name,cap\n2.png,two\n1.png,one\n"},
+    {"train/s/2.png": picture(2), "train/metadata.jsonl": '{"file_name":"s/2.png","o":{"x":[1]}}\n'},
+    {"1.png": picture(1), "metadata.jsonl": '{"left_file_name":"1.png","more_file_names":["1.png","1.png"]}\n'},
+    {"train.tar": tarred({"d/1.txt": "hello", "d/1.png": picture(1), "d/2.txt": "bye", "d/2.png": picture(2)})},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("files", LAYOUTS, ids=lambda files: " ".join(files))
+def test_a_folder_is_loaded_as_by_the_reference(files, folder, tmp_path):
+    same(tmp_path, folder(files))
+
+
+@pytest.mark.parametrize(
+    ("split", "rows"),
+    [
+        ("train", 5),
+        ("train[:50%]", 2),
+        ("train[1:3]+test", 4),
+        ("test+train[-1:]", 3),
+        ("train[:1]+train[1:]", 5),
+        (reference.ReadInstruction("train", from_=1, unit="abs").to_spec(), 4),
+        ("all", 7),
+    ],
+)
+def test_expressions_choose_the_rows_that_they_do_in_the_reference(split, rows, folder, tmp_path):
+    root = folder({"train.csv": "a\n" + "".join(f"{row}\n" for row in range(5)), "test.csv": "a\n10\n11\n"})
+    data = load_dataset(root, split=split)
+    theirs = reference.load_dataset(root, split=split, cache_dir=str(tmp_path / "theirs"))
+    assert data["a"][:] == theirs["a"][:]
+    assert len(data) == rows
+    assert str(data.split) == str(theirs.split)
+    both = load_dataset(root, split=["test", "train[:1]"])
+    assert [part["a"][:] for part in both] == [[10, 11], [0]]
+
+
+def test_data_files_in_every_form(folder, tmp_path):
+    root = folder({"train.csv": ROWS, "test.csv": ROWS, "deep/er/x.csv": ROWS})
+    for files in (
+        f"{root}/train.csv",
+        [f"{root}/train.csv", f"{root}/test.csv"],
+        {"train": f"{root}/train.csv", "held_out": [f"{root}/test.csv"]},
+        f"{root}/**/*.csv",
+        {"train": f"{root}/t*.csv"},
+        f"file://{root}/train.csv",
+        [{"split": "train", "path": f"{root}/train.csv"}, {"split": "x", "path": [f"{root}/test.csv"]}],
+    ):
+        same(tmp_path, "csv", data_files=files)
+    same(tmp_path, "csv", data_dir=root)
+    same(tmp_path, root, data_files="deep/**")
+    same(tmp_path, root, data_dir="deep")
+    packed = folder({"a.tar.gz": tarred({"b/x.csv": ROWS, "a.csv": ROWS}, "w:gz")})
+    same(tmp_path, "csv", data_files=f"{packed}/a.tar.gz")
+    packed = folder({"a.zip": zipped({"b/x.csv": ROWS})})
+    for pattern in ("b/x.csv", "b/*.csv"):
+        assert load_dataset("csv", data_files=f"zip://{pattern}::{packed}/a.zip", split="train")["a"][:] == [1, 2]
+
+
+def test_stores_that_fsspec_knows(folder):
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    store.pipe("/enfold-load/train/a.csv", ROWS.encode())
+    store.pipe("/enfold-load/train/b.csv.gz", gzip.compress(ROWS.encode()))
+    files = "memory://enfold-load/train/*"
+    assert len(load_dataset("csv", data_files=files, split="train")) == 4
+    store.pipe("/enfold-load/train/a.csv", (ROWS + "3,z\n").encode())
+    assert len(load_dataset("csv", data_files=files, split="train")) == 5
+    with pytest.raises(DataFilesNotFoundError, match="nothing"):
+        load_dataset("csv", data_files="memory://enfold-load/nothing.csv")
+    store.rm("/enfold-load", recursive=True)
+
+
+CARDS = {
+    "patterns": "configs:\n- config_name: one\n  data_files: 'a/*.csv'\n- config_name: two\n  default: true\n"
+    "  data_files:\n  - split: train\n    path: b/x.csv\n  - split: dev\n    path:\n    - b/y.csv\n  sep: ';'\n",
+    "folders": "configs:\n- config_name: one\n  data_dir: a\n- config_name: two\n  data_dir: b\n",
+    "one": "configs:\n- config_name: one\n  data_files: a/1.csv\n  features:\n  - name: a\n    dtype: string\n"
+    "  - name: b\n    dtype: string\n",
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_cards_describe_configurations(card, folder, tmp_path):
+    files = {"a/1.csv": ROWS, "a/2.csv": ROWS, "b/x.csv": "q;r\n1;2\n", "b/y.csv": "q;r\n3;4\n"}
+    root = folder({"README.md": f"---\n{CARDS[card]}---\n# Data\n", **files})
+    names = get_dataset_config_names(root)
+    assert names == reference.get_dataset_config_names(root)
+    default = get_dataset_default_config_name(root)
+    assert default == reference.get_dataset_default_config_name(root)
+    for name in names:
+        same(tmp_path, root, name)
+        assert get_dataset_split_names(root, name) == reference.get_dataset_split_names(root, name)
+    if default is None:
+        with pytest.raises(ArgumentError, match="several configurations"):
+            load_dataset(root)
+    else:
+        same(tmp_path, root)
+    with pytest.raises(ArgumentError, match="no configuration 'three'"):
+        load_dataset(root, "three")
+    assert list(get_dataset_infos(root)) == names
+
+
+INFO = """---
+dataset_info:
+  features:
+  - name: a
+    dtype: float32
+  - name: b
+    dtype:
+      class_label:
+        names:
+          '0': x
+          '1': y
+  splits:
+  - name: train
+    num_bytes: 3
+    num_examples: 2
+---
+"""
+
+
+def test_a_card_s_features_and_sizes_hold(folder, tmp_path):
+    root = folder({"README.md": INFO, "train.csv": ROWS})
+    same(tmp_path, root)
+    assert get_dataset_config_info(root).splits["train"].num_examples == 2
+    wrong = folder({"README.md": INFO.replace("num_examples: 2", "num_examples: 3"), "train.csv": ROWS})
+    with pytest.raises(DatasetError, match="2 rows, announced 3"):
+        load_dataset(wrong)
+    same(tmp_path, wrong, verification_mode="no_checks")
+
+
+@pytest.mark.parametrize("options", [{"drop_labels": True}, {"drop_labels": False}, {"drop_metadata": True}])
+def test_options_of_image_folders(options, folder, tmp_path):
+    same(tmp_path, "imagefolder", data_dir=folder({"cat/1.png": picture(1), "dog/2.png": picture(2)}), **options)
+
+
+def test_image_folders_in_archives(folder):
+    labelled = load_dataset(folder({"train.zip": zipped({"cat/1.png": picture(1), "dog/2.png": picture(2)})}))["train"]
+    assert labelled.features["label"].names == ["cat", "dog"]
+    assert labelled["label"][:] == [0, 1]
+    described = {"1.png": picture(1), "s/2.png": picture(9), "metadata.csv": "file_name,c\ns/2.png,2\n1.png,1\n"}
+    data = load_dataset(folder({"train.zip": zipped(described)}))["train"]
+    assert data["c"][:] == [2, 1]
+    assert data[0]["image"].getpixel((0, 0)) == 9
+
+
+def test_audio_folders_have_labels_too(folder):
+    data = load_dataset(folder({"a/1.wav": b"RIFF1", "b/2.wav": b"RIFF2"}), split="train")
+    assert data.features["label"].names == ["a", "b"]
+    assert [os.path.basename(row["audio"]["path"]) for row in data.data.to_pylist()] == ["1.wav", "2.wav"]
+
+
+def test_metadata_can_not_point_out_of_its_folder(folder):
+    for name in ("../x.png", "/etc/passwd", "file:///etc/passwd", "a/../../x.png"):
+        root = folder({"1.png": picture(1), "metadata.csv": f"file_name,c\n{name},1\n"})
+        with pytest.raises(UnsafePathError, match="leaves the folder"):
+            load_dataset(root)
+
+
+@pytest.mark.parametrize("name", ["../x.csv", "/x.csv", "a/../../x.csv"])
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_archives_with_names_that_leave_them_are_refused(name, pack, folder):
+    with pytest.raises(UnsafePathError, match="leaves the archive"):
+        load_dataset("csv", data_files=folder({"a.bin": pack({name: ROWS})}) + "/a.bin")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_archives_are_refused(kind, folder):
+    archive = tarred({"x.csv": ""}, type=kind, linkname="/etc/passwd")
+    with pytest.raises(UnsafePathError, match=r"x\.csv is a"):
+        load_dataset("csv", data_files=folder({"a.tar": archive}) + "/a.tar")
+
+
+def test_bombs_are_stopped(folder, monkeypatch):
+    import enfold.datasets.opening as opening
+
+    monkeypatch.setattr(opening, "_HARMLESS_BYTES", 1 << 16)
+    rows = b"a\n" + b"1\n" * (1 << 18)
+    for name, data in {
+        "a.gz": gzip.compress(rows),
+        "a.zst": pa.compress(rows, "zstd", asbytes=True),
+        "a.xz": lzma.compress(rows),
+    }.items():
+        path = folder({name: data}) + "/" + name
+        with pytest.raises(DatasetError, match="may be a bomb"):
+            load_dataset("csv", data_files=path)
+        assert len(load_dataset("csv", data_files=path, max_expansion=None, split="train")) == 1 << 18
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped({"a.csv": data})])
+def test_torn_archives_say_so(pack, folder):
+    whole = pack(("a,b\n" + "".join(f"{row},{row * row}\n" for row in range(5000))).encode())
+    with pytest.raises(DatasetError, match=r"a\.bin"):
+        load_dataset("csv", data_files=folder({"a.bin": whole[: len(whole) // 2]}) + "/a.bin")
+
+
+def test_what_was_built_is_found_again(folder, monkeypatch):
+    root = folder({"train.csv": ROWS})
+    first = load_dataset(root, split="train")
+    monkeypatch.setattr("enfold.datasets.builder.write_splits", lambda *_, **__: pytest.fail("read again"))
+    again = load_dataset(root, split="train")
+    assert again.cache_files == first.cache_files
+    assert again._fingerprint == first._fingerprint
+    assert again.info.splits["train"].num_examples == 2
+    for change in (
+        lambda: load_dataset(
+            root, split="train", features=Features.from_dict({"a": {"_type": "Value", "dtype": "string"}})
+        ),
+        lambda: load_dataset(root, split="train", sep=";"),
+        lambda: load_dataset(root, split="train", download_mode="force_redownload"),
+        lambda: Path(root, "train.csv").write_text(ROWS + "3,z\n") and load_dataset(root, split="train"),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="read again"):
+            change()
+
+
+def test_the_cache_is_readable_by_the_reference(folder):
+    data = load_dataset(folder({"train.jsonl": '{"a": [{"b": 1}], "c": "x"}\n'}), split="train")
+    (file,) = data.cache_files
+    theirs = reference.Dataset.from_file(file["filename"])
+    assert theirs.features.to_dict() == data.features.to_dict()
+    assert theirs.to_list() == data.to_list()
+
+
+def test_a_build_that_fails_leaves_nothing(folder, tmp_path):
+    root = folder({"train.csv": ROWS, "test.csv": "a,b\n1,x,2\n1,2\n"})
+    with pytest.raises(DatasetError):
+        load_dataset(root)
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert left == []
+
+
+def _load_in_child(root: str, queue) -> None:
+    queue.put(load_dataset(root, split="train")["a"][:])
+
+
+def test_processes_that_want_the_same_build_it_once(folder, tmp_path):
+    root = folder({f"train-{index}.csv": ROWS for index in range(4)})
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    children = [context.Process(target=_load_in_child, args=(root, queue)) for _ in range(3)]
+    for child in children:
+        child.start()
+    answers = [queue.get(timeout=60) for _ in children]
+    for child in children:
+        child.join()
+    assert answers == [[1, 2] * 4] * 3
+    assert len(list((tmp_path / "cache").rglob("dataset_info.json"))) == 1
+
+
+def test_files_are_shared_by_processes(folder, tmp_path):
+    root = folder({f"train-{index}.csv": f"a\n{index}\n{index * 10}\n" for index in range(5)})
+    one = load_dataset(root, split="train")
+    two = load_dataset(root, split="train", num_proc=2, cache_dir=tmp_path / "two")
+    assert two["a"][:] == one["a"][:]
+    assert len(two.cache_files) == 2
+    assert two.info.splits["train"].original_shard_lengths == [2] * 5
+    assert load_dataset(root, split="train[3:7]", cache_dir=tmp_path / "two")["a"][:] == one["a"][3:7]
+
+
+def test_long_splits_end_up_in_several_files(folder):
+    root = folder({"train.csv": "a\n" + "".join(f"{row}\n" for row in range(50_000))})
+    builder = load_dataset_builder(root)
+    builder.download_and_prepare(max_shard_size="100KB")
+    data = builder.as_dataset("train")
+    assert isinstance(data, Dataset)
+    assert len(data.cache_files) > 1
+    assert data["a"][:] == list(range(50_000))
+    assert builder.as_dataset("train[20000:20010]")["a"][:] == list(range(20_000, 20_010))
+
+
+def test_keep_in_memory_reads_the_files(folder):
+    data = load_dataset(folder({"train.csv": ROWS}), split="train", keep_in_memory=True)
+    assert data.cache_files == []
+    assert data["a"][:] == [1, 2]
+
+
+def test_sql_by_table_and_by_query(tmp_path):
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table t(a int, b text, c real)")
+        connection.executemany("insert into t values(?, ?, ?)", [(row, f"s{row}", row / 2) for row in range(5)])
+    theirs = reference.Dataset.from_sql("select * from t", f"sqlite:///{path}", cache_dir=str(tmp_path / "theirs"))
+    for sql in ("select * from t", "t"):
+        ours = load_dataset("sql", sql=sql, con=f"sqlite:///{path}", split="train")
+        assert plain(ours) == plain(theirs)
+    assert len(load_dataset("sql", sql="select a from t where a > 2", con=connection, split="train")) == 2
+    with pytest.raises(DatasetError, match="failed"):
+        load_dataset("sql", sql="select nothing from nowhere", con=f"sqlite:///{path}")
+    with pytest.raises(ArgumentError, match="sql= and con="):
+        load_dataset("sql", sql="t")
+
+
+def repository(cache: Path, repo: str, files: dict[str, str]) -> None:
+    """Lay out a dataset repository in the hub's cache, as the official client does."""
+    storage = cache / f"datasets--{repo.replace('/', '--')}"
+    commit = "c" * 40
+    for name, content in files.items():
+        path = storage / "snapshots" / commit / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (storage / "refs").mkdir()
+    (storage / "refs" / "main").write_text(commit)
+
+
+def test_a_repository_in_the_cache_needs_no_network(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    card = "---\nconfigs:\n" + "".join(
+        f"- config_name: {name}\n  data_files: {name[0]}/*.jsonl\n" for name in ("small", "big")
+    )
+    card += "---\n"
+    line = json.dumps({"text": "good", "label": 1}) + "\n"
+    repository(
+        tmp_path / "hub", "Salesforce/wikitext", {"README.md": card, "s/train.jsonl": line, "b/train.jsonl": line * 2}
+    )
+    repository(tmp_path / "hub", "stanfordnlp/imdb", {"train.jsonl": line * 3, "test.jsonl": line})
+    repository(tmp_path / "hub", "org/script", {"script.py": "raise SystemExit", "train.csv": ROWS})
+    assert len(load_dataset("wikitext", "big")["train"]) == 2
+    assert len(load_dataset("Salesforce/wikitext", "small", split="train")) == 1
+    assert {split: len(part) for split, part in load_dataset("imdb").items()} == {"train": 3, "test": 1}
+    assert len(load_dataset("json", data_files="hf://datasets/imdb/train.jsonl", split="train")) == 3
+    assert load_dataset("hf://datasets/stanfordnlp/imdb", split="test")["text"][:] == ["good"]
+    assert get_dataset_config_names("wikitext") == ["small", "big"]
+    with pytest.raises(DatasetError, match="no script is ever run"):
+        load_dataset("org/script")
+    with pytest.raises(OfflineError):
+        load_dataset("org/absent")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "what"),
+    [
+        ({"path": "/nope/nope"}, DataFilesNotFoundError, "no folder"),
+        ({"path": "csv", "data_files": "/nope.csv"}, FileNotFoundError, "no data file"),
+        ({"path": "csv", "data_files": "/nope/*.csv"}, FileNotFoundError, "No data file"),
+        ({"path": "pandas", "data_files": "x.pkl"}, DatasetError, "pickle"),
+        ({"path": "hdf5", "data_files": "x.h5"}, NotBuiltError, "hdf5"),
+        ({"path": "csv", "data_files": 3}, TypeError, "iterable"),
+        ({"path": "csv", "data_files": {"a b": "x.csv"}}, ArgumentError, "split"),
+        ({"path": "csv", "download_config": object()}, NotBuiltError, "download_config"),
+        ({"path": "csv", "save_infos": True}, NotBuiltError, "save_infos"),
+        ({"path": "csv", "streaming": True, "num_proc": 2}, NotBuiltError, "num_proc"),
+        ({"path": "buckets/a/b"}, NotBuiltError, "buckets"),
+    ],
+)
+def test_what_can_not_be_loaded_says_why(arguments, error, what):
+    with pytest.raises(error, match=what):
+        load_dataset(**arguments)
+
+
+def test_other_mistakes_are_named(folder, tmp_path):
+    root = folder({"train.csv": ROWS, "x.py": "raise SystemExit"})
+    with pytest.raises(DatasetError, match="no script is ever run"):
+        load_dataset(f"{root}/x.py")
+    with pytest.raises(ArgumentError, match="Name its format"):
+        load_dataset(f"{root}/train.csv")
+    with pytest.raises(ArgumentError, match="Unknown split 'nope'"):
+        load_dataset(root, split="nope")
+    with pytest.raises(DatasetError, match="load_from_disk"):
+        load_dataset(folder({"state.json": "{}", "data-00000-of-00001.arrow": ""}))
+    with pytest.raises(DatasetError, match="different formats"):
+        load_dataset(folder({"train.txt": "a\n", "test.csv": ROWS}))
+    with pytest.raises(DatasetError, match=r"configs: .* is a str"):
+        load_dataset(folder({"README.md": "---\nconfigs: x\n---\n", "a.csv": ROWS}))
