@@ -201,7 +201,7 @@ class Exported(Core):
         chunks: Any = CONTENT_CHUNKS if use_content_defined_chunking is True else use_content_defined_chunking
         options = {**_parquet_options(self.features, schema), **parquet_writer_kwargs}
         written = 0
-        with _opened(path_or_buf, storage_options) as file:
+        with opened(path_or_buf, storage_options) as file:
             writer = pq.ParquetWriter(
                 file, schema, use_content_defined_chunking=chunks, write_page_index=write_page_index, **options
             )
@@ -314,7 +314,7 @@ class Exported(Core):
                 write(start, stop, file, done)
             return path
 
-        with _opened(target, storage_options, compression) as file:
+        with opened(target, storage_options, compression) as file:
             if len(self) == 0:
                 return file.write(text(self._rows(slice(None)), True)) if empty else 0
             batches = -(-len(self) // rows)
@@ -334,7 +334,7 @@ class Exported(Core):
 
 
 @contextlib.contextmanager
-def _opened(target: Any, storage_options: dict[str, Any] | None, compression: str | None = None) -> Iterator[Any]:
+def opened(target: Any, storage_options: dict[str, Any] | None, compression: str | None = None) -> Iterator[Any]:
     """A binary file to write; one of this machine appears under its name when it is whole."""
     if not isinstance(target, str | bytes | os.PathLike):
         yield target
