@@ -21,7 +21,7 @@ COUNTS_PADDING = ("bert", *bert_kin.CONFIGURATIONS, *seq2seq_kin.CONFIGURATIONS)
 def roomy(row: Row) -> Row:
     """The row, with room for a prompt and what is written."""
     room = COLUMNS + STEPS + 7  # the first places of a table may be left out
-    known = ("n_positions", "max_position_embeddings")
+    known = ("n_positions", "max_position_embeddings", "max_decoder_position_embeddings")
     less = {name: room for name in known if row.entries.get(name, room) < room}
     return replace(row, entries=row.entries | less) if less else row
 
