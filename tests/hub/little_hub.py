@@ -48,6 +48,7 @@ class LittleHub:
         self.requests: list[str] = []
         self.tokens_at_cdn: list[str] = []
         self.tokens = {"hf_good": "ada"}
+        self.before_commit: list = []  # each is called with the repository, once, before a commit is judged
         self.answer_all: tuple[int, bytes] | None = None  # a captive portal, a broken proxy
         hub = self
 
@@ -108,9 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
         if parts == ["api", "repos", "create"]:
             asked = json.loads(body)
             repo_id = f"{asked.get('organization') or user}/{asked['name']}"
-            self.state.repos.setdefault(
-                repo_id, Repo(private=asked.get("visibility") == "private" or bool(asked.get("private")))
-            ).refs.setdefault("main", "")
+            private = asked.get("visibility") == "private" or bool(asked.get("private"))
+            if asked.get("type") == "dataset":
+                self.state.add(repo_id, {".gitattributes": b""}, private=private)
+                return self._json({"url": f"{self.state.url}/datasets/{repo_id}", "name": repo_id})
+            self.state.repos.setdefault(repo_id, Repo(private=private)).refs.setdefault("main", "")
             return self._json({"url": f"{self.state.url}/{repo_id}", "name": repo_id})
         if parts[:2] in (["api", "models"], ["api", "datasets"]):
             return self._api(parts[2:], url, body, user)
@@ -142,9 +145,26 @@ class _Handler(BaseHTTPRequestHandler):
         if verb == "commit":
             lines = [json.loads(line) for line in body.splitlines()]
             files = dict(repo.commits.get(repo.refs.get(branch, ""), {}))
+            parent = next((line["value"].get("parentCommit") for line in lines if line["key"] == "header"), None)
+            if self.state.before_commit:
+                self.state.before_commit.pop(0)(repo)
+            if parent and parent != repo.refs.get(branch):
+                return self._refuse(412, message="a commit has happened since")
             for line in lines:
                 if line["key"] == "file":
                     files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                if line["key"] == "deletedFile":
+                    del files[line["value"]["path"]]
+            if "create_pr" in parse_qs(url.query):
+                commit = repo.push(files, "refs/pr/1")
+                address = f"{self.state.url}/datasets/{repo_id}"
+                return self._json(
+                    {
+                        "commitUrl": f"{address}/commit/{commit}",
+                        "commitOid": commit,
+                        "pullRequestUrl": f"{address}/discussions/1",
+                    }
+                )
             commit = repo.push(files, branch)
             return self._json({"commitUrl": f"{self.state.url}/{repo_id}/commit/{commit}", "commitOid": commit})
         if verb == "discussions":

@@ -1,7 +1,8 @@
 """`Dataset`: rows in a memory-mapped Arrow table, and everything one does with them.
 
 Its parts, each in a module of its own: access and format (`core`), `map` and `filter` (`mapping`), order (`ordering`),
-columns (`columns`), rows out (`exports`) and on disk (`disk`), nearest rows (`search`).
+columns (`columns`), rows out (`exports`) and on disk (`disk`), nearest rows (`search`), and
+to a hub (`publish`).
 """
 
 import os
@@ -19,6 +20,7 @@ from enfold.datasets.disk import Saved
 from enfold.datasets.features import Features, cast_table, to_table
 from enfold.datasets.info import DatasetInfo
 from enfold.datasets.ordering import Ordered
+from enfold.datasets.publish import Publishing
 from enfold.datasets.search import Searching
 from enfold.datasets.table import open_mapped, read_buffer
 
@@ -27,7 +29,7 @@ __all__ = ["Column", "Dataset", "IndexedError"]
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-class Dataset(Columned, Ordered, Saved, Searching):
+class Dataset(Columned, Ordered, Saved, Searching, Publishing):
     """Rows with typed columns, in Arrow.
 
     >>> data = Dataset.from_dict({"text": ["a", "bc"], "label": [0, 1]})
