@@ -44,6 +44,7 @@ _NAMES = {
     "Split": "enfold.datasets.splits",
     "SplitDict": "enfold.datasets.splits",
     "SplitInfo": "enfold.datasets.splits",
+    "StatefulDataLoader": "enfold.datasets.streams.loader",
     "Translation": "enfold.datasets.features",
     "TranslationVariableLanguages": "enfold.datasets.features",
     "Value": "enfold.datasets.features",

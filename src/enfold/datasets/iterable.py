@@ -76,9 +76,10 @@ class IterableDataset(Origins, Steps, Exports):
         # Where the next iteration begins, and where the latest one is: after that many rows of a block.
         self._start: dict[str, Any] | None = None
         self._at: tuple[PlaceAfter, int] | None = None
-        # The worker that the latest iteration was for, and by how many the workers' parts are moved on in the next one.
+        # The worker that the latest iteration was for.
         self._role: tuple[int, int] = (0, 0)
-        self._rotation = 0
+        # Of the next iteration: the states of workers, and the one whose part the first worker takes.
+        self._resumes: tuple[list[dict[str, Any] | None], int] | None = None
 
     @property
     def __class__(self):
@@ -92,7 +93,7 @@ class IterableDataset(Origins, Steps, Exports):
         twin = copy.copy(self)
         twin._node, twin._info = node, copy.copy(self._info)
         twin._info.features = node.features
-        twin._epoch, twin._start, twin._at = 0, None, None
+        twin._epoch, twin._start, twin._at, twin._resumes = 0, None, None, None
         for name, value in changes.items():
             setattr(twin, name, value)
         return twin
@@ -201,8 +202,10 @@ class IterableDataset(Origins, Steps, Exports):
     def _opened(self) -> tuple[Node, Place]:
         """What this process reads, and from where on."""
         start, self._start = self._start, None
-        rotation, self._rotation = self._rotation, 0
-        role = _worker(rotation)
+        resumes, self._resumes = self._resumes, None
+        role = _worker(0 if resumes is None else resumes[1])
+        if resumes is not None:
+            start = resumes[0][role[0]]
         place = None
         if start is not None:
             saved = tuple(start["worker"])
@@ -215,6 +218,10 @@ class IterableDataset(Origins, Steps, Exports):
             place = start["place"]
         self._role, self._at = role, ((lambda _: place), 0)
         return self._part(role), place
+
+    def _resume(self, states: list[dict[str, Any] | None] | None, first: int) -> None:
+        """In the next iteration, worker i goes on as worker `first + i` did, from its state (None: the beginning)."""
+        self._resumes = None if states is None else (states, first)
 
     def _part(self, role: tuple[int, int]) -> Node:
         """What a worker of this rank reads in this epoch."""
