@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from enfold.base.errors import ArgumentError, DatasetError
+from enfold.base.flat import results_to_arrow
 from enfold.datasets.rows import LazyBatch, LazyRow, Rows
 
 # How many coroutines of one step run at the same time.
@@ -84,7 +85,11 @@ class Step:
             return
         for call in calls:
             try:
-                call.output = self.function(*self._arguments(call, rank), **self.fn_kwargs)
+                flat = results_to_arrow.set(self.batched)
+                try:
+                    call.output = self.function(*self._arguments(call, rank), **self.fn_kwargs)
+                finally:
+                    results_to_arrow.reset(flat)
             except Exception as error:
                 error.add_note(_where(call))
                 raise

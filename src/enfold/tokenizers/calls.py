@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from enfold.base.errors import ArgumentError, NotBuiltError
+from enfold.base.flat import results_to_arrow
 from enfold.base.logging import get_logger
 from enfold.tokenizers.batch_encoding import BatchEncoding, to_python
 from enfold.tokenizers.padding import pad_features
@@ -185,6 +186,8 @@ class Calls:
             if prepared.kind is not None:
                 data = prepared.tensors(inputs)
                 longest = data["input_ids"].shape[1]
+            elif results_to_arrow.get() and batched and inputs and not prepared.others:
+                return self._flat(inputs, prepared)
             else:
                 data = engine.lists(inputs)
                 longest = 0 if prepared.limit is None else max(map(len, data["input_ids"]), default=0)
@@ -193,6 +196,16 @@ class Calls:
         if prepared.limit is not None and longest > prepared.limit:
             self._warn_if_long(longest)
         return BatchEncoding.of_call(data, engine, inputs)
+
+    def _flat(self, inputs: list, prepared: Prepared) -> BatchEncoding:
+        """The result of a batch that goes into Arrow."""
+        from enfold.tokenizers.flat import FlatEncoding
+
+        batch = prepared.engine.encode(inputs)
+        if prepared.limit is not None:
+            splits = batch.row_splits
+            self._warn_if_long(int((splits[1:] - splits[:-1]).max()))
+        return FlatEncoding(prepared, inputs, batch)
 
     def encode(
         self,

@@ -407,7 +407,7 @@ class PreTrainedTokenizerFast(Vocabulary, SpecialTokens, Calls, Chat, Saving, Re
         self._set_begin_end(self._add_bos, bool(value))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_requests": {}}
+        return {**self.__dict__, "_requests": {}, "_warned": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

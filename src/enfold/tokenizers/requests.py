@@ -71,6 +71,8 @@ class Prepared:
         overflow: what truncation cuts is returned too.
         limit: tokens above which a row is worth a warning; None if no length is.
         matrices: the results that have an entry per token.
+        padded: rows are padded.
+        others: there are results besides the matrices.
     """
 
     engine: "Request"
@@ -81,6 +83,8 @@ class Prepared:
     words: bool
     overflow: bool
     matrices: tuple[str, ...]
+    padded: bool
+    others: bool
 
     def tensors(self, inputs: list) -> dict[str, Any]:
         """The results for a batch of inputs as tensors [R, L] (offsets [R, L, 2]).
@@ -198,4 +202,6 @@ def prepare(
         words=words,
         overflow=overflow,
         matrices=tuple(key for key, value in wanted.items() if value),
+        padded=padding is not None,
+        others=overflow or bool(options["return_length"]),
     )
