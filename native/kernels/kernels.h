@@ -78,8 +78,8 @@ struct AttendPacked {
   int64_t v_batch, v_row, v_head;
   const int64_t *offsets;  // [B + 1], rows of the sequences
   const int64_t *lengths;  // [B], keys of each sequence in a cache; null: as many as rows
-  const float *bias;       // [H, longest, longest], added to the scaled scores; may be null
-  int64_t bias_head, bias_row;
+  const float *bias;       // added to the scaled scores: of key j and query p at j + p · bias_row; may be null
+  int64_t bias_head, bias_row;  // row -1: by distance; 0: by the key's place
   void *out;  // [N, H, d], contiguous
   int64_t B, H, Hkv, d;
   bool causal;
@@ -143,6 +143,20 @@ struct RopeStore {
   int threads;
 };
 
+// h = exp(step · decay) · h + step · u · into and y = Σ h · from, along each sequence, for each of C channels that
+// remember S numbers (Gu & Dao 2023, algorithm 2). All of it fp32.
+struct SelectiveScan {
+  const float *step, *u;     // [N, C], contiguous
+  const float *into, *from;  // [N, S]
+  int64_t into_row, from_row;
+  const float *decay;        // [C, S], contiguous
+  const int64_t *offsets;    // [B + 1], rows of the sequences
+  float *state;              // [B, C, S], contiguous: before the first row, then behind the last
+  float *out;                // [N, C], contiguous
+  int64_t B, C, S;
+  int threads;
+};
+
 struct Table {
   const char *name;
   void (*linear)(const Linear &);
@@ -154,6 +168,7 @@ struct Table {
   void (*layer_norm)(const Norm &);
   void (*gated)(const Gated &);
   void (*rope_store)(const RopeStore &);
+  void (*selective_scan)(const SelectiveScan &);
 };
 
 extern const Table baseline_table;

@@ -122,6 +122,21 @@ int rope_store(uintptr_t qkv, int64_t row, uintptr_t cos, int64_t cos_row, uintp
   return 0;
 }
 
+// Returns the first offset that doesn't fit, or -1.
+int64_t selective_scan(uintptr_t step, uintptr_t u, uintptr_t into, int64_t into_row, uintptr_t from, int64_t from_row,
+                       uintptr_t decay, uintptr_t offsets, uintptr_t state, uintptr_t out, int64_t N, int64_t B,
+                       int64_t C, int64_t S, int threads) {
+  const SelectiveScan a{at<const float>(step), at<const float>(u), at<const float>(into), at<const float>(from), into_row,
+                        from_row, at<const float>(decay), at<const int64_t>(offsets), at<float>(state), at<float>(out),
+                        B, C, S, threads};
+  if (a.offsets[0] != 0) return 0;
+  for (int64_t b = 1; b <= B; ++b)
+    if (a.offsets[b] < a.offsets[b - 1] || a.offsets[b] > N) return b;
+  if (a.offsets[B] != N) return B;
+  unlocked(N * C * S, [&] { table().selective_scan(a); });
+  return -1;
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -138,4 +153,5 @@ NB_MODULE(_kernels, m) {
   m.def("layer_norm", norm<&Table::layer_norm>);
   m.def("gated", gated);
   m.def("rope_store", rope_store);
+  m.def("selective_scan", selective_scan);
 }

@@ -1,4 +1,4 @@
-"""Loading needs little more memory than the weights do."""
+"""Loading needs little more memory than the weights do, and biases by distance none that grows by the square."""
 
 import subprocess
 import sys
@@ -8,6 +8,9 @@ import pytest
 import torch
 
 import enfold
+from enfold.nn.relative import Alibi, Relative
+from tests.models.pairs import inputs, pair, right_mask
+from tests.models.rows import ROWS
 
 # Prints (peak of resident memory while loading and reading every weight once, above that after a first small load) ÷
 # size of the weights. Mapped pages count as resident once they are read.
@@ -65,3 +68,15 @@ def test_peak_of_loading(tmp_path, dtype: str, layers: int, shards: str):
     assert int(size) > 200 * 10**6
     assert float(loading) < 1.15
     assert float(reading) < 1.15
+
+
+@pytest.mark.parametrize("head", ["BloomForCausalLM", "T5ForConditionalGeneration", "UMT5EncoderModel"])
+def test_biases_of_a_long_text_are_read_by_distance(head: str, monkeypatch):
+    """No [heads, length, length] is made of them."""
+    row = next(row for row in ROWS if row.head == head)
+    given = inputs(row, right_mask())
+    with torch.no_grad():
+        wanted = pair(row).ours(**given)[0]
+        for kind in (Alibi, Relative):
+            monkeypatch.setattr(kind, "between", None)
+        assert torch.equal(pair(row).ours(**given)[0], wanted)

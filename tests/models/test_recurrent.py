@@ -5,7 +5,8 @@ import torch
 
 from enfold.base.errors import ArgumentError
 from enfold.models.falcon_h1 import advance, scan_heads
-from enfold.models.recurrent import Chunks, convolve, scan
+from enfold.models.recurrent import Chunks, convolve, scan, selective_scan
+from enfold.nn import kernels
 from enfold.nn.where import Where
 from tests.models.pairs import error, pair
 from tests.models.rows import DECODERS, Row
@@ -75,6 +76,18 @@ def test_chunks_hold_every_token_once():
     chunks = Chunks.of(where((5, 0, 9)), 4)
     assert chunks.tokens.tolist() == [[0, 1, 2, 3], [4, 14, 14, 14], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 14, 14]]
     assert [(a.tolist(), b.tolist()) for a, b in chunks.order] == [([0, 2], [0, 2]), ([0, 2], [1, 3]), ([2], [4])]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_selective_scans_with_and_without_a_kernel(lengths: tuple[int, ...], monkeypatch):
+    torch.manual_seed(0)
+    total = sum(lengths)
+    step, u, into, out = (torch.rand(total, 6), torch.randn(total, 6), torch.randn(total, 3), torch.randn(total, 3))
+    given = (step, u, into, out, -3 * torch.rand(6, 3), where(lengths), torch.randn(len(lengths), 6, 3))
+    found = selective_scan(*given)
+    monkeypatch.setattr(kernels, "_enabled", False)
+    for ours, plain in zip(found, selective_scan(*given), strict=True):
+        torch.testing.assert_close(ours, plain)
 
 
 @pytest.mark.parametrize("row", RECURRENT, ids=str)

@@ -29,7 +29,10 @@ class Distances:
         return self.between(places[every - new :], places)
 
     def between(self, queries: Tensor, keys: Tensor) -> Tensor:
-        return self.table[:, keys[None, :] - queries[:, None] + 50]
+        return self.along(keys[None, :] - queries[:, None])
+
+    def along(self, distances: Tensor) -> Tensor:
+        return self.table[:, distances + 50]
 
 
 def definition(q: Tensor, rows: list[tuple[Tensor, Tensor]], rule: Rule, lengths, bias, positions=None) -> Tensor:

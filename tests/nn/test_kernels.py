@@ -50,7 +50,17 @@ def inference():
 def native(monkeypatch):
     """Names of the kernels that ran, so that a test can't pass on the fallback by accident."""
     called = []
-    for name in ("linear", "attend_decode", "attend_packed", "add", "rms_norm", "layer_norm", "gated", "rope_store"):
+    for name in (
+        "linear",
+        "attend_decode",
+        "attend_packed",
+        "add",
+        "rms_norm",
+        "layer_norm",
+        "gated",
+        "rope_store",
+        "selective_scan",
+    ):
         monkeypatch.setattr(_kernels, name, functools.partial(watch, called, name, getattr(_kernels, name)))
     return called
 
@@ -269,12 +279,12 @@ def test_attend_packed_equals_float64(level, native, dtype, heads, kv_heads, d):
     N = int(offsets[-1])
     fused = torch.randn(N, heads + 2 * kv_heads, d).to(dtype)
     q, k, v = fused.split([heads, kv_heads, kv_heads], 1)
-    bias = torch.randn(heads, 140, 150)
-    for given, causal in [(None, False), (None, True), (bias, False), (bias, True)]:
+    bias, by_place = torch.randn(heads, 279), torch.randn(heads, 1, 150).expand(-1, 140, -1)
+    for given, causal in [(None, False), (None, True), (bias, False), (bias, True), (by_place, True)]:
         native.clear()
         ours = kernels.attend_packed(q, k, v, offsets, d**-0.5, bias=given, causal=causal)
         assert native == ["attend_packed"]
-        wide = None if given is None else given[:, :140, :140].double()
+        wide = None if given is None else given.double()
         exact = kernels_plain.attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, wide, causal)
         close(ours, exact, dtype, torch.tensor(1.0))
 
@@ -286,7 +296,7 @@ def test_windows_caps_and_sinks_of_packed_attention(level, native, dtype, heads,
     lengths = [5, 1, 0, 64, 70, 3, 131, 16]
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     q, k, v = torch.randn(int(offsets[-1]), heads + 2 * kv_heads, d).to(dtype).split([heads, kv_heads, kv_heads], 1)
-    bias, sinks = torch.randn(heads, 140, 140), torch.randn(heads)
+    bias, sinks = torch.randn(heads, 261), torch.randn(heads)
     for causal in (False, True):
         for extra in ({}, {"bias": bias}, {"softcap": 3.0, "sinks": sinks}):
             ours = kernels.attend_packed(q, k, v, offsets, d**-0.5, causal=causal, window=window, **extra)
@@ -339,10 +349,62 @@ def test_attend_packed_refuses_offsets_that_are_no_cut(level, monkeypatch):
             with pytest.raises(ArgumentError, match="offsets"):
                 kernels.attend_packed(q, q, q, torch.tensor(offsets), 1.0)
         with pytest.raises(ArgumentError, match="at most 5"):
-            kernels.attend_packed(q, q, q, torch.tensor([0, 6]), 1.0, bias=torch.zeros(2, 6, 5))
+            kernels.attend_packed(q, q, q, torch.tensor([0, 6]), 1.0, bias=torch.zeros(2, 9))
         monkeypatch.setattr(kernels, "_enabled", False)
     with pytest.raises(ArgumentError, match="fit"):
         kernels.attend_packed(q, q[:5], q[:5], torch.tensor([0, 6]), 1.0)
+    with pytest.raises(ArgumentError, match="fit"):
+        kernels.attend_packed(q, q, q, torch.tensor([0, 6]), 1.0, bias=torch.zeros(2, 12))
+
+
+def test_biases_by_distance_are_those_between_places():
+    q, offsets = torch.randn(11, 2, 8), torch.tensor([0, 4, 11])
+    bias = torch.randn(2, 13)  # the middle is distance 0
+    ours = kernels.attend_packed(q, q, q, offsets, 0.3, bias=bias)
+    for first, end in ((0, 4), (4, 11)):
+        one = q[first:end].transpose(0, 1)
+        places = torch.arange(end - first)
+        added = bias[:, 6 + places - places[:, None]]  # key minus query
+        exact = (one @ one.mT * 0.3 + added).softmax(-1) @ one
+        torch.testing.assert_close(ours[first:end], exact.transpose(0, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 16, 37])
+@pytest.mark.parametrize("states", [1, 5, 16])
+def test_selective_scan_equals_float64(level, native, channels, states):
+    lengths = [3, 0, 1, 40]
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    step, u = torch.rand(44, channels), torch.randn(44, channels)
+    into, out_of = torch.randn(44, 2 * states + 3).split([states, states + 3], 1)
+    out_of = out_of[:, 3:]
+    decay, state = -4 * torch.rand(channels, states), torch.randn(4, channels, states)
+    before = state.clone()
+    found = kernels.selective_scan(step, u, into, out_of, decay, offsets, state)
+    assert found is not None
+    assert native == ["selective_scan"]
+    assert torch.equal(state, before)
+    for b in range(4):
+        h = state[b].double()
+        for t in range(int(offsets[b]), int(offsets[b + 1])):
+            x = (step[t] * u[t]).double()[:, None] * into[t].double()
+            h = (step[t].double()[:, None] * decay.double()).exp() * h + x
+            assert (found[0][t] - h @ out_of[t].double()).abs().max() <= 2e-5
+        assert (found[1][b] - h).abs().max() <= 1e-5
+
+
+def test_selective_scan_refuses_what_does_not_fit(level, monkeypatch):
+    x, a, h = torch.rand(5, 3), torch.rand(5, 2), torch.zeros(2, 3, 2)
+    for offsets in ([0, 2, 6], [1, 2, 5], [0, 3, 2], [0, 2, 4]):
+        with pytest.raises(ArgumentError, match="offsets"):
+            kernels.selective_scan(x, x, a, a, -h[0], torch.tensor(offsets), h)
+    with pytest.raises(ArgumentError, match="don't fit"):
+        kernels.selective_scan(x, x, a, a[:, :1], -h[0], torch.tensor([0, 2, 5]), h)
+    given = (x, x, a, a, -h[0], torch.tensor([0, 2, 5]), h)
+    assert kernels.selective_scan(*(t.double() if t.is_floating_point() else t for t in given)) is None
+    with torch.enable_grad():
+        assert kernels.selective_scan(x.requires_grad_(), *given[1:]) is None
+    monkeypatch.setattr(kernels, "_enabled", False)
+    assert kernels.selective_scan(*given) is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -486,7 +548,7 @@ def test_nothing_is_read_or_written_beyond_the_end(level, native, dtype):
         q = at_end(torch.randn(1, 4, d).to(dtype))
         kernels.attend_decode(q, k, v, torch.tensor([9]), 1.0, bias=at_end(torch.randn(4, 9)))
         rows = [at_end(torch.randn(7, heads, d).to(dtype)) for heads in (4, 2, 2)]
-        kernels.attend_packed(*rows, torch.tensor([0, 7]), 1.0, bias=at_end(torch.randn(4, 7, 7)))
+        kernels.attend_packed(*rows, torch.tensor([0, 7]), 1.0, bias=at_end(torch.randn(4, 13)))
         R = d // 2 * 2
         table = at_end(torch.randn(3, R).to(dtype))
         qkv = at_end(torch.randn(1, 8 * d).to(dtype))

@@ -244,16 +244,23 @@ def scan_heads(
         y [N, H, P], and h after each sequence's last token.
     """
     chunks = Chunks.of(where, min(PLACES, max(where.lengths, default=1)))
-    repeat = update.shape[1] // to_state.shape[1]
+    groups, (heads, dim) = to_state.shape[1], update.shape[1:]
     total = chunks.rows(log_decay).cumsum(1).transpose(1, 2)  # [M, H, L]
     u = chunks.rows(update).transpose(1, 2)  # [M, H, L, P]
-    into, out = (chunks.rows(x).transpose(1, 2).repeat_interleave(repeat, dim=1) for x in (to_state, from_state))
+    into, out = (chunks.rows(x).transpose(1, 2) for x in (to_state, from_state))  # [M, G, L, S]
     later = torch.ones(chunks.size, chunks.size, dtype=torch.bool, device=u.device).triu(1)
     between = (total.unsqueeze(-1) - total.unsqueeze(-2)).masked_fill(later, float("-inf")).exp()  # [M, H, L, L]
-    within = (out @ into.transpose(-1, -2) * between) @ u
+    # The heads of a group share what they write to and read from, and so these products.
+    alike = (out @ into.transpose(-1, -2)).unsqueeze(2)
+    within = (alike * between.unflatten(1, (groups, -1))).flatten(1, 2) @ u
     left = (total[..., -1:] - total).exp().unsqueeze(-1)  # of each place, at its chunk's end
-    before, last = chunks.carry((u * left).transpose(-1, -2) @ into, total[..., -1:].exp().unsqueeze(-1), state)
-    y = within + total.exp().unsqueeze(-1) * (out @ before.transpose(-1, -2))
+    written = (u * left).transpose(-1, -2).reshape(-1, groups, heads // groups * dim, chunks.size) @ into
+    before, last = chunks.carry(
+        written.view(-1, heads, dim, into.shape[-1]), total[..., -1:].exp().unsqueeze(-1), state
+    )
+    read = out @ before.reshape(-1, groups, heads // groups * dim, into.shape[-1]).transpose(-1, -2)  # [M, G, L, R·P]
+    read = read.unflatten(-1, (-1, dim)).transpose(2, 3).flatten(1, 2)
+    y = within + total.exp().unsqueeze(-1) * read
     return chunks.pack(y.transpose(1, 2)), last
 
 

@@ -17,7 +17,7 @@ from enfold.models.activations import activation
 from enfold.models.config import PreTrainedConfig
 from enfold.models.llama import LlamaForCausalLM
 from enfold.models.outputs import LogitsOutput
-from enfold.models.recurrent import Convolution, convolve, scan
+from enfold.models.recurrent import Convolution, convolve, selective_scan
 from enfold.models.stacks import SingleStack, States
 from enfold.nn import spec
 from enfold.nn.linear import Linear
@@ -180,17 +180,13 @@ class Mixer(nn.Module):
         step, to_state, from_state = self.select(u).split([given.rank, given.states, given.states], dim=-1)
         # The bias is added in fp32: steps are small, and their sums are long.
         step = F.softplus(F.linear(step, self.step.weight).float() + self.step.bias.float())  # [N, C]
-        log_decay = step.unsqueeze(-1) * -self.decay_log.float().exp()  # [N, C, S]
-        update = (step * u.float()).unsqueeze(-1) * to_state.float().unsqueeze(1)
         if state is None:
-            state = update.new_zeros(len(where.lengths), given.channels, given.states)
-        if where.decoding:
-            states = state = log_decay.exp() * state + update
-        else:
-            states, state = scan(log_decay, update, where, state)
+            state = step.new_zeros(len(where.lengths), given.channels, given.states)
+        decay = -self.decay_log.float().exp()
+        y, state = selective_scan(step, u.float(), to_state.float(), from_state.float(), decay, where, state)
         if cache is not None:
             cache.keep(depth, past.detach(), state.detach())
-        y = (states @ from_state.float().unsqueeze(-1)).squeeze(-1) + u.float() * self.skip.float()
+        y = y + u.float() * self.skip.float()
         return self.out((y * F.silu(gate.float())).to(gate.dtype))
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from enfold.nn import kernels
 from enfold.nn.where import Where
 
 
@@ -96,6 +97,34 @@ def scan(log_decay: Tensor, update: Tensor, where: Where, state: Tensor) -> tupl
     since = decays.cumsum(1).exp()  # decay from a chunk's beginning up to each place
     before, last = chunks.carry(within[:, -1], since[:, -1], state)
     return chunks.pack(within + since * before.unsqueeze(1)), last
+
+
+def selective_scan(
+    step: Tensor, u: Tensor, into: Tensor, out_of: Tensor, decay: Tensor, where: Where, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`h ← exp(step · decay) · h + step · u · into`, `y = Σ h · out_of` (Gu & Dao 2023, alg. 2).
+
+    Args:
+        step, u: [N, C] fp32.
+        into, out_of: [N, S] fp32.
+        decay: [C, S] fp32, at most 0.
+        state: h before the first token, [B, C, S].
+
+    Returns:
+        y [N, C], and h after each sequence's last token.
+    """
+    if step.device.type == "cpu":
+        offsets = where.memo.setdefault("offsets", torch.tensor(where.offsets))
+        found = kernels.selective_scan(step, u, into, out_of, decay, offsets, state)
+        if found is not None:
+            return found
+    log_decay = step.unsqueeze(-1) * decay  # [N, C, S]
+    update = (step * u).unsqueeze(-1) * into.unsqueeze(1)
+    if where.decoding:
+        states = state = log_decay.exp() * state + update
+    else:
+        states, state = scan(log_decay, update, where, state)
+    return (states @ out_of.unsqueeze(-1)).squeeze(-1), state
 
 
 class Convolution(nn.Module):

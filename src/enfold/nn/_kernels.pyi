@@ -154,3 +154,21 @@ def rope_store(
     threads: int,
     /,
 ) -> int: ...
+def selective_scan(
+    step: int,
+    u: int,
+    into: int,
+    into_row: int,
+    out_of: int,
+    out_of_row: int,
+    decay: int,
+    offsets: int,
+    state: int,
+    out: int,
+    N: int,
+    B: int,
+    C: int,
+    S: int,
+    threads: int,
+    /,
+) -> int: ...

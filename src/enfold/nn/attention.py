@@ -36,6 +36,13 @@ class Bias(Protocol):
         """Of tokens at any positions."""
         ...
 
+    def along(self, distances: Tensor) -> Tensor | None:
+        """Of keys at these distances from their query, those before it negative: [heads, distances].
+
+        None where distance is not all that counts.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -277,11 +284,12 @@ class Native:
         )
 
     def _packed_bias(self, query: Query) -> Tensor:
-        """[H, longest, longest] fp32."""
-        memo, key, longest = query.where.memo, ("packed bias", query.bias), max(query.keys.lengths)
+        """[H, 2 · longest − 1] fp32, by distance, or [H, longest, longest]."""
+        memo, key, longest = query.where.memo, ("packed bias", query.bias), max((1, *query.keys.lengths))
         assert query.bias is not None
         if key not in memo:
-            memo[key] = query.bias(longest, longest).float().contiguous()
+            along = query.bias.along(torch.arange(1 - longest, longest))
+            memo[key] = query.bias(longest, longest).float() if along is None else along.float().contiguous()
         return memo[key]
 
     def _bias(self, query: Query) -> Tensor:

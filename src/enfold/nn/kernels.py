@@ -31,6 +31,7 @@ __all__ = [
     "linear_int8",
     "rms_norm",
     "rope_store",
+    "selective_scan",
     "swiglu",
     "use",
 ]
@@ -442,7 +443,8 @@ def attend_packed(
             last dimension must be contiguous.
         offsets: int64 [B + 1], on the CPU: sequence b holds rows `offsets[b]` … `offsets[b + 1] - 1`.
         scale: of the scores, usually d^-1/2.
-        bias: fp32 [H, longest, longest], the same for every sequence.
+        bias: fp32 [H, 2 · longest − 1], by distance: of keys `longest − 1` places before their query, …, at its place
+            (the middle column), …, as many behind it; or [H, longest, longest], of which rows may be the same memory.
         causal: whether later rows of a sequence are hidden from earlier ones.
         window: a row sees itself and `window − 1` neighbours on each side.
         softcap: scores become `softcap · tanh(score / softcap)`.
@@ -457,7 +459,12 @@ def attend_packed(
     if k.dim() != (3 if lengths is None else 4) or k.shape[0] != rows[0] or k.shape[-1] != d or v.shape != k.shape:
         fit = False
     else:
-        fit = H % Hkv == 0 and offsets.numel() >= 1 and (lengths is None or lengths.numel() == rows[0])
+        fit = (
+            H % Hkv == 0
+            and (bias is None or bias.dim() == 3 or bias.shape[1] % 2 == 1)
+            and offsets.numel() >= 1
+            and (lengths is None or lengths.numel() == rows[0])
+        )
     if not fit or (window is not None and window < 1):
         raise ArgumentError(
             f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)} and window={window} don't fit: expected "
@@ -487,7 +494,12 @@ def attend_packed(
             and (sinks is None or (sinks.dtype is torch.float32 and sinks.is_contiguous() and sinks.numel() == H))
             and (bias is None or (bias.dtype is torch.float32 and bias.stride(-1) == 1 and bias.shape[0] == H))
         ):
-            out = q.new_empty(N, H, d)
+            out, address, head_step, row_step, reach = q.new_empty(N, H, d), 0, 0, 0, 0
+            if bias is not None and bias.dim() == 2:
+                reach = bias.shape[1] // 2 + 1
+                address, head_step, row_step = bias.data_ptr() + 4 * (reach - 1), bias.stride(0), -1
+            elif bias is not None:
+                address, head_step, row_step, reach = bias.data_ptr(), *bias.stride()[:2], min(bias.shape[1:])
             bad = _kernels.attend_packed(
                 q.data_ptr(),
                 q_row,
@@ -503,10 +515,10 @@ def attend_packed(
                 offsets.data_ptr(),
                 0 if lengths is None else lengths.data_ptr(),
                 capacity,
-                0 if bias is None else bias.data_ptr(),
-                0 if bias is None else bias.stride(0),
-                0 if bias is None else bias.stride(1),
-                0 if bias is None else min(bias.shape[1:]),
+                address,
+                head_step,
+                row_step,
+                reach,
                 out.data_ptr(),
                 N,
                 offsets.numel() - 1,
@@ -640,3 +652,60 @@ def rope_store(
                 plain.refuse_rows(positions, slots, sequences, P, capacity, B)
             return q
     return plain.rope_store(qkv, cos, sin, k_cache, v_cache, slots, positions, sequences, pairs)
+
+
+def selective_scan(
+    step: Tensor, u: Tensor, into: Tensor, out_of: Tensor, decay: Tensor, offsets: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """`h ← exp(step · decay) · h + step · u · into`, `y = Σ h · out_of`, along each sequence (Gu & Dao 2023, alg. 2).
+
+    No tensor of [N, C, S] is made. There is no torch expression behind it: a caller computes it another way.
+
+    Args:
+        step, u: [N, C] fp32.
+        into, out_of: [N, S] fp32; rows may be strided.
+        decay: [C, S] fp32, at most 0.
+        offsets: int64 [B + 1], on the CPU: sequence b holds rows `offsets[b]` … `offsets[b + 1] - 1`.
+        state: h before the first row, [B, C, S] fp32.
+
+    Returns:
+        y [N, C], and h after each sequence's last row; None where no kernel may run.
+
+    Raises:
+        ArgumentError: shapes that don't fit, or offsets that don't cut N rows into sequences in order.
+    """
+    (N, C), (B, _, S) = step.shape, state.shape
+    fit = u.shape == step.shape and into.shape == out_of.shape == (N, S) and decay.shape == (C, S)
+    if not fit or state.shape[1] != C or offsets.numel() != B + 1:
+        raise ArgumentError(
+            f"step {tuple(step.shape)}, u {tuple(u.shape)}, into {tuple(into.shape)}, out_of {tuple(out_of.shape)}, "
+            f"decay {tuple(decay.shape)}, state {tuple(state.shape)} and {offsets.numel()} offsets don't fit: expected "
+            "twice [N, C], twice [N, S], [C, S], [B, C, S] and B + 1 offsets"
+        )
+    given = (step, u, into, out_of, decay, state)
+    if not _native(*given, offsets) or any(tensor.dtype is not torch.float32 for tensor in given):
+        return None
+    if (into.stride(1) != 1 or out_of.stride(1) != 1) and S > 1:
+        return None
+    step, u, decay, offsets = step.contiguous(), u.contiguous(), decay.contiguous(), offsets.contiguous()
+    state, out = state.clone(memory_format=torch.contiguous_format), torch.empty_like(step)
+    bad = _kernels.selective_scan(
+        step.data_ptr(),
+        u.data_ptr(),
+        into.data_ptr(),
+        into.stride(0),
+        out_of.data_ptr(),
+        out_of.stride(0),
+        decay.data_ptr(),
+        offsets.data_ptr(),
+        state.data_ptr(),
+        out.data_ptr(),
+        N,
+        B,
+        C,
+        S,
+        _threads(),
+    )
+    if bad >= 0:
+        plain.refuse_offsets(offsets, N, None, None, N)
+    return out, state

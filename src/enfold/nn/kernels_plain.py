@@ -105,7 +105,7 @@ def attend_packed(
         or bounds[-1] != len(q)
         or min(queries, default=0) < 0
         or any(new > every or every > capacity for new, every in zip(queries, keys, strict=True))
-        or (bias is not None and max(keys, default=0) > min(bias.shape[1:]))
+        or (bias is not None and max(keys, default=0) > reach(bias))
     ):
         refuse_offsets(offsets, len(q), bias, lengths, capacity)
     parts = []
@@ -115,8 +115,12 @@ def attend_packed(
             own, values = (t[first : first + new].transpose(0, 1) for t in (k, v))
         else:
             own, values = k[b, :, :every], v[b, :, :every]  # [Hkv, every, d]
-        mask = None if bias is None else bias[:, every - new : every, :every].to(q.dtype)
         back = torch.arange(every - new, every, device=q.device)[:, None] - torch.arange(every, device=q.device)
+        mask = None
+        if bias is not None:
+            by_distance = bias.dim() == 2
+            mask = bias[:, bias.shape[1] // 2 - back] if by_distance else bias[:, every - new : every, :every]
+            mask = mask.to(q.dtype)
         hidden = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
         if window is not None:
             hidden = hidden | (back.abs() >= window)
@@ -141,10 +145,15 @@ def attend_packed(
     return torch.cat(parts) if parts else q.new_empty(q.shape)
 
 
+def reach(bias: Tensor) -> int:
+    """The longest sequence that a bias is for."""
+    return (bias.shape[1] + 1) // 2 if bias.dim() == 2 else min(bias.shape[1:])
+
+
 def refuse_offsets(
     offsets: Tensor, N: int, bias: Tensor | None, lengths: Tensor | None = None, capacity: int = 0
 ) -> None:
-    room = "" if bias is None else f", each sequence at most {min(bias.shape[1:])} rows long (the bias)"
+    room = "" if bias is None else f", each sequence at most {reach(bias)} rows long (the bias)"
     given = f"offsets {offsets.tolist()}"
     if lengths is not None:
         given += f" and lengths {lengths.tolist()}"

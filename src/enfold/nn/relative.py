@@ -44,6 +44,10 @@ class Relative(nn.Module):
         """Biases of tokens at positions `queries` [Lq] over those at `keys` [Lk]: [heads, Lq, Lk]."""
         return self.table(buckets(keys[None, :] - queries[:, None], self.spec)).permute(2, 0, 1)
 
+    def along(self, distances: Tensor) -> Tensor:
+        """Biases of keys at these distances from their query, those before it negative: [heads, distances]."""
+        return self.table(buckets(distances, self.spec)).T
+
 
 def slopes(heads: int) -> Tensor:
     """[heads] fp32: 2^(−8/n), 2^(−16/n), … for n heads; beyond a power of two, every other one of twice as many heads.
@@ -74,3 +78,7 @@ class Alibi(nn.Module):
     def between(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Biases of the tokens counted `queries` [Lq] over those counted `keys` [Lk]: [heads, Lq, Lk]."""
         return -self.slopes[:, None, None] * (keys[None, :] - queries[:, None]).abs()
+
+    def along(self, distances: Tensor) -> Tensor | None:
+        """Biases of keys at these distances from their query: [heads, distances]; None where places count."""
+        return -self.slopes[:, None] * distances.abs()
