@@ -9,7 +9,7 @@ import pyarrow.compute
 
 from enfold.base.errors import DatasetError
 from enfold.datasets.features.arrays import ArrayND, storage_of
-from enfold.datasets.features.schema import Features, arrow_type, require_embedding
+from enfold.datasets.features.schema import Features, arrow_type, leaves, require_embedding
 from enfold.datasets.features.types import FeatureType, LargeList, List, Value, is_text
 
 pc: Any = pyarrow.compute  # its functions are made at run time
@@ -31,8 +31,11 @@ def cast_array(array: Any, feature: FeatureType, *, strict: bool = False) -> Any
         chunks = [cast_array(chunk, feature, strict=strict) for chunk in array.chunks]
         return pa.chunked_array(chunks, arrow_type(feature))
     array = _readable(array)
+    kind = arrow_type(feature)
     if pa.types.is_null(array.type):
-        return pa.nulls(len(array), arrow_type(feature))
+        return pa.nulls(len(array), kind)
+    if array.type == kind and str(array.type) == str(kind) and all(type(leaf) is Value for leaf in leaves(feature)):
+        return array
     if hasattr(feature, "cast_storage"):
         return feature.cast_storage(array)
     if isinstance(feature, ArrayND):

@@ -116,7 +116,8 @@ def tensor_array(value: Any) -> np.ndarray | None:
         torch = sys.modules["torch"]
         if not isinstance(value, torch.Tensor):
             return None
-        value = value.detach().cpu()
+        if value.requires_grad or value.device.type != "cpu":
+            value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if library in ("jax", "jaxlib", "tensorflow") and hasattr(value, "__array__"):
         array = np.asarray(value)
@@ -279,7 +280,7 @@ def _inferred(values: Any, on_mixed_types: Mixed) -> tuple[pa.Array | pa.Chunked
             raise
     else:
         feature = feature_of(array.type)
-        if on_mixed_types != "use_json" or not _has_struct(array.type):
+        if on_mixed_types != "use_json" or _same_keys(array):
             return array, feature
     feature = common_feature(to_python(values))
     if not any(isinstance(leaf, Json) for leaf in leaves(feature)):
@@ -296,10 +297,14 @@ def _first(values: Any) -> Any:
     )
 
 
-def _has_struct(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return True
-    return any(_has_struct(kind.field(index).type) for index in range(kind.num_fields))
+def _same_keys(array: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether all dicts that an array was made of surely have the same keys: no field is null but where its row is."""
+    if isinstance(array, pa.ChunkedArray):
+        return all(_same_keys(chunk) for chunk in array.chunks)
+    if pa.types.is_struct(array.type):
+        fields = array.flatten()
+        return bool(fields) and all(field.null_count == array.null_count and _same_keys(field) for field in fields)
+    return not pa.types.is_list(array.type) or _same_keys(array.flatten())
 
 
 def plain_array(values: Any) -> pa.Array | pa.ChunkedArray:
