@@ -15,6 +15,7 @@ from enfold.base.errors import ArgumentError, DatasetError, HubError
 from enfold.datasets.dataset import Dataset
 from enfold.datasets.dataset_dict import DatasetDict
 from enfold.datasets.features import ClassLabel, Features, Image, List, Value
+from enfold.datasets.iterable_dict import IterableDatasetDict
 from enfold.datasets.publish import Pushed, updated_card
 from enfold.datasets.splits import SplitInfo
 from tests.hub.conftest import cache, hub  # noqa: F401
@@ -106,6 +107,38 @@ def test_images_travel_with_the_rows(hub, tmp_path):  # noqa: F811
     data.push_to_hub("ada/data", "paths", token="hf_good", embed_external_files=False)
     stored = pq.read_table(io.BytesIO(files_of(hub)["paths/train-00000-of-00001.parquet"]))
     assert stored["image"][0].as_py() == {"bytes": None, "path": str(tmp_path / "a.png")}
+
+
+def test_rows_that_are_streamed(hub, tmp_path):  # noqa: F811
+    stream = rows(10).to_iterable_dataset(num_shards=2)
+    stream.push_to_hub("ada/data", token="hf_good")
+    assert [name for name in files_of(hub) if name.startswith("data/")] == [
+        "data/train-00000-of-00002.parquet",
+        "data/train-00001-of-00002.parquet",
+    ]
+    theirs = loaded(hub, tmp_path)["train"]
+    assert theirs[:] == rows(10)[:]
+    assert theirs.info.splits["train"].num_examples == 10
+    # the type is learned from the first rows; files end where they are large enough
+    learned = (
+        rows(3000).to_iterable_dataset().map(lambda row: {"twice": row["text"] * 2}, remove_columns=["ids", "label"])
+    )
+    both = IterableDatasetDict({"train": learned, "test": learned.take(5)})
+    both.push_to_hub("ada/data", token="hf_good", max_shard_size=30_000)
+    names = [name for name in files_of(hub) if name.startswith("data/train")]
+    assert len(names) == 3
+    theirs = loaded(hub, tmp_path)
+    assert (theirs["train"].num_rows, theirs["test"].num_rows) == (3000, 5)
+    assert theirs["train"][2999] == {"text": "row 2999", "twice": "row 2999row 2999"}
+    stream.push_to_hub("ada/other", token="hf_good", num_shards=4)
+    assert sorted(loaded(hub, tmp_path, repo_id="ada/other")["train"]["text"][:]) == sorted(rows(10)["text"][:])
+
+
+def test_files_of_a_size(hub):  # noqa: F811
+    data = rows(1000)
+    data.push_to_hub("ada/data", token="hf_good", max_shard_size=data._estimated_bytes() // 3)
+    shards = [name for name in files_of(hub) if name.startswith("data/")]
+    assert len(shards) == 4
 
 
 def test_branches_and_pull_requests(hub, tmp_path):  # noqa: F811

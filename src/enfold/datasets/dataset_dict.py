@@ -13,10 +13,10 @@ from enfold.base.errors import ArgumentError
 from enfold.datasets.dataset import Dataset
 from enfold.datasets.disk import DICT_FILE, MissingFolderError, _safe, _store, local_folder
 from enfold.datasets.features import Features
-from enfold.datasets.publish import push
+from enfold.datasets.publish import PublishingSplits
 
 
-class DatasetDict(dict[str, Dataset]):
+class DatasetDict(PublishingSplits, dict[str, Dataset]):
     """Split name → `Dataset`; its methods are those of `Dataset`, on every split."""
 
     def __getitem__(self, key: Any) -> Dataset:
@@ -57,32 +57,6 @@ class DatasetDict(dict[str, Dataset]):
     def unique(self, column: str) -> dict[str, list[Any]]:
         """The values of a column in each split."""
         return {name: data.unique(column) for name, data in self._each()}
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        config_name: str = "default",
-        set_default: bool | None = None,
-        data_dir: str | None = None,
-        commit_message: str | None = None,
-        commit_description: str | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-        max_shard_size: int | str | None = None,
-        num_shards: Mapping[str, int | None] | None = None,
-        embed_external_files: bool = True,
-        num_proc: int | None = None,
-    ) -> Any:
-        """Upload all splits as one configuration, which has no others from then on.
-
-        `num_shards` is a dict, split → how many files; the rest is as in `Dataset.push_to_hub`.
-        """
-        return push(
-            self, repo_id, config_name, set_default, data_dir, commit_message, commit_description, private, token,
-            revision, create_pr, max_shard_size, num_shards, embed_external_files, num_proc,
-        )  # fmt: skip
 
     def cleanup_cache_files(self) -> dict[str, int]:
         """How many files were removed, by split."""

@@ -199,7 +199,7 @@ class Exported(Core):
         rows = batch_size or self._rows_of(ROW_GROUP_BYTES)
         schema = self.features.arrow_schema
         chunks: Any = CONTENT_CHUNKS if use_content_defined_chunking is True else use_content_defined_chunking
-        options = {**_parquet_options(self.features, schema), **parquet_writer_kwargs}
+        options = {**parquet_options(self.features, schema), **parquet_writer_kwargs}
         written = 0
         with opened(path_or_buf, storage_options) as file:
             writer = pq.ParquetWriter(
@@ -374,7 +374,7 @@ def _json_decoded(feature: Any, value: Any) -> Any:
     return decode_value(feature, value)
 
 
-def _parquet_options(features: Features, schema: pa.Schema) -> dict[str, Any]:
+def parquet_options(features: Features, schema: pa.Schema) -> dict[str, Any]:
     """Columns of files are stored as they are (they are compressed already), the others by dictionary and snappy."""
     compression: dict[str, str] = {}
     dictionary: list[str] = []

@@ -17,6 +17,7 @@ from enfold.datasets.info import DatasetInfo
 from enfold.datasets.iterable_exports import Exports
 from enfold.datasets.iterable_origins import Origins
 from enfold.datasets.iterable_steps import Steps
+from enfold.datasets.publish import Publishing
 from enfold.datasets.sources import Source
 from enfold.datasets.splits import NamedSplit
 from enfold.datasets.streams.block import Block, Place, PlaceAfter, Reader, batches, count, cut
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 HEAD = 5
 
 
-class IterableDataset(Origins, Steps, Exports):
+class IterableDataset(Origins, Steps, Exports, Publishing):
     """Rows in the order they are read; a step is run when its rows are wanted.
 
         rows = load_dataset("json", data_files="*.jsonl", split="train", streaming=True)

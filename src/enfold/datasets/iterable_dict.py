@@ -9,12 +9,13 @@ import numpy as np
 
 from enfold.base.errors import ArgumentError
 from enfold.datasets.iterable import IterableDataset
+from enfold.datasets.publish import PublishingSplits
 
 if TYPE_CHECKING:
     from enfold.datasets.features import Features
 
 
-class IterableDatasetDict(dict[str, IterableDataset]):
+class IterableDatasetDict(PublishingSplits, dict[str, IterableDataset]):
     """Streamed datasets by split; each method does to every split what it does to one."""
 
     def __repr__(self) -> str:

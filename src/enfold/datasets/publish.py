@@ -10,8 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import pyarrow as pa
+
 from enfold.base.errors import ArgumentError, DatasetError
 from enfold.datasets.disk import file_size
+from enfold.datasets.exports import CONTENT_CHUNKS, ROW_GROUP_BYTES, parquet_options
 from enfold.datasets.features import Features, embed_table, require_embedding
 from enfold.datasets.info import DatasetInfo
 from enfold.datasets.splits import SplitDict, SplitInfo
@@ -20,11 +23,13 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
     from enfold.datasets.dataset import Dataset
+    from enfold.datasets.iterable import IterableDataset
     from enfold.hub.push import State
 
 CARD = "README.md"
 LEGACY_INFOS = "dataset_infos.json"
 SHARD_BYTES = "500MB"
+STREAM_ROWS = 1000
 _SPLIT = re.compile(r"\w+(\.\w+)*")
 _OLD_SHARD = re.compile(r"data/(\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*\.parquet")
 
@@ -39,7 +44,7 @@ class Pushed:
 
 
 class Publishing:
-    """What `Dataset` adds: `push_to_hub`."""
+    """What `Dataset` and `IterableDataset` add: `push_to_hub`."""
 
     split: Any
 
@@ -73,7 +78,8 @@ class Publishing:
             private: for a repository that is created here.
             revision: branch to commit to.
             create_pr: open a pull request instead.
-            max_shard_size: bytes of Arrow a file, as a number or like "500MB" (which is the default).
+            max_shard_size: bytes of Arrow a file, as a number or like "500MB" (the default, except for rows that are
+                streamed: those keep the shards that they are read in).
             num_shards: how many files, in place of max_shard_size.
             embed_external_files: put the bytes of images and sounds into the files, not the paths to them.
             num_proc: how many files are written at the same time.
@@ -87,8 +93,39 @@ class Publishing:
         )  # fmt: skip
 
 
+class PublishingSplits:
+    """What `DatasetDict` and `IterableDatasetDict` add: `push_to_hub`."""
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        config_name: str = "default",
+        set_default: bool | None = None,
+        data_dir: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str | None = None,
+        num_shards: Mapping[str, int | None] | None = None,
+        embed_external_files: bool = True,
+        num_proc: int | None = None,
+    ) -> "CommitInfo":
+        """Upload all splits as one configuration, which has no others from then on.
+
+        `num_shards` is a dict, split → how many files; the rest is as in `Dataset.push_to_hub`.
+        """
+        return push(
+            cast("Mapping[str, Dataset]", self), repo_id, config_name, set_default, data_dir, commit_message,
+            commit_description, private, token, revision, create_pr, max_shard_size, num_shards, embed_external_files,
+            num_proc,
+        )  # fmt: skip
+
+
 def push(
-    splits: "Mapping[str, Dataset]",
+    splits: "Mapping[str, Dataset | IterableDataset]",
     repo_id: str,
     config_name: str = "default",
     set_default: bool | None = None,
@@ -116,20 +153,22 @@ def push(
     """
     from enfold.hub.push import Change, push_change
 
+    splits = {name: _known(name, data) for name, data in splits.items()}
     _check(splits, config_name, max_shard_size, num_shards, repo_id)
     data_dir = data_dir or (config_name if config_name != "default" else "data")
-    features = next(iter(splits.values())).features
+    features = cast(Features, next(iter(splits.values())).features)
+    limit = None if max_shard_size is None else file_size(max_shard_size)
     with tempfile.TemporaryDirectory(prefix="enfold-push-") as folder:
         files: dict[str, Path] = {}
         sizes: dict[str, tuple[SplitInfo, int]] = {}
         for name, data in splits.items():
-            total = data._estimated_bytes()
-            count = (num_shards or {}).get(name) or total // file_size(max_shard_size or SHARD_BYTES) + 1
-            written = _write_shards(
-                data, Path(folder), f"{data_dir}/{name}", max(1, count), embed_external_files, num_proc
-            )
-            sizes[name] = SplitInfo(name, total, len(data)), sum(path.stat().st_size for path in written.values())
-            files.update(written)
+            count = (num_shards or {}).get(name)
+            shards = _shards(data, count, limit)
+            written = _write(shards, features, Path(folder), f"{data_dir}/{name}", embed_external_files, num_proc)
+            size = sum(file.num_bytes for file in written.values())
+            split = SplitInfo(name, size, sum(file.num_rows for file in written.values()))
+            sizes[name] = split, sum(file.path.stat().st_size for file in written.values())
+            files.update({path: file.path for path, file in written.items()})
 
         def change(state: "State") -> Change:
             before = {name: [old for old in state.sizes if fnmatchcase(old, f"{data_dir}/{name}-*")] for name in splits}
@@ -183,23 +222,102 @@ def _check(splits: Any, config_name: str, max_shard_size: Any, num_shards: Any, 
         raise DatasetError(f"All splits have the same features, but {other!r} has {kinds[other]}, not {first}.")
 
 
-def _write_shards(
-    data: "Dataset", folder: Path, stem: str, count: int, embed: bool, num_proc: int | None
-) -> dict[str, Path]:
+def _known(name: str, data: Any) -> Any:
+    """The rows as they are stored, their features known."""
+    stream = hasattr(data, "_resolve_features")
+    data = data.with_format(None)
+    data = data._resolve_features() if stream else data
+    if data.features is None:
+        raise DatasetError(f"{name!r} has no rows to learn its features from: give features=, or leave it out.")
+    return data
+
+
+def _shards(data: Any, count: int | None, limit: int | None) -> list[Iterator[pa.Table]] | Iterator[Iterator[pa.Table]]:
+    """The tables of each file: so many files, or files of at most `limit` bytes where their number isn't known."""
+    if not hasattr(data, "_resolve_features"):
+        files: int = count or data._estimated_bytes() // (limit or file_size(SHARD_BYTES)) + 1
+        parts = [data.shard(files, index, contiguous=True) for index in range(files)]
+        return [part._tables(max(1, part._rows_of(ROW_GROUP_BYTES))) for part in parts]
+    if limit is not None and count is None:
+        return _cut(data._tables(STREAM_ROWS), limit)
+    files = count or data.num_shards
+    return [data.shard(files, index)._tables(STREAM_ROWS) for index in range(files)]
+
+
+def _cut(tables: Iterator[pa.Table], limit: int) -> Iterator[Iterator[pa.Table]]:
+    """Runs of tables of about `limit` bytes; each is to be used up before the next is asked for."""
+    waiting = next(tables, None)
+
+    def run() -> Iterator[pa.Table]:
+        nonlocal waiting
+        size = 0
+        while waiting is not None and (not size or size + waiting.nbytes <= limit):
+            size += waiting.nbytes
+            table, waiting = waiting, next(tables, None)
+            yield table
+
+    while waiting is not None:
+        yield run()
+
+
+@dataclass(frozen=True)
+class Written:
+    """A Parquet file: where it is, its rows, and their bytes as Arrow."""
+
+    path: Path
+    num_rows: int
+    num_bytes: int
+
+
+def _write(
+    shards: Any, features: Features, folder: Path, stem: str, embed: bool, num_proc: int | None
+) -> dict[str, Written]:
     """Name in the repository → the Parquet file written for it."""
-    names = [f"{stem}-{index:05d}-of-{count:05d}.parquet" for index in range(count)]
+    outside = embed and any(require_embedding(feature) for feature in features.values())
+    (folder / stem).mkdir(parents=True, exist_ok=True)
 
-    def write(index: int) -> Path:
-        path = folder / names[index]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shard = data.with_format(None).shard(count, index, contiguous=True)
-        if embed and any(require_embedding(feature) for feature in data.features.values()):
-            shard = type(shard)(embed_table(shard._rows(slice(None)), data.features))
-        shard.to_parquet(str(path))
-        return path
+    def write(numbered: tuple[int, Iterator[pa.Table]]) -> Written:
+        index, tables = numbered
+        path = folder / stem / f"{index}.parquet"
+        if outside:
+            tables = (embed_table(table, features) for table in tables)
+        return Written(path, *write_parquet(tables, features, path))
 
-    with ThreadPoolExecutor(max(1, num_proc or 1)) as pool:
-        return dict(zip(names, pool.map(write, range(count)), strict=True))
+    if isinstance(shards, list) and (num_proc or 1) > 1:
+        with ThreadPoolExecutor(num_proc) as pool:
+            written = list(pool.map(write, enumerate(shards)))
+    else:
+        written = [write(numbered) for numbered in enumerate(shards)]
+    return {f"{stem}-{index:05d}-of-{len(written):05d}.parquet": file for index, file in enumerate(written)}
+
+
+def write_parquet(tables: Iterator[pa.Table], features: Features, path: Path) -> tuple[int, int]:
+    """Tables → a Parquet file, in row groups of about 100 MB; returns how many rows and bytes of Arrow there were."""
+    import pyarrow.parquet as pq
+
+    schema = features.arrow_schema
+    rows = size = 0
+    waiting: list[pa.Table] = []
+    options = parquet_options(features, schema)
+    chunks: Any = CONTENT_CHUNKS
+    with pq.ParquetWriter(
+        path, schema, use_content_defined_chunking=chunks, write_page_index=True, **options
+    ) as writer:
+
+        def flush() -> None:
+            group = pa.concat_tables(waiting)
+            writer.write_table(group, row_group_size=max(1, len(group)))
+            waiting.clear()
+
+        for table in tables:
+            waiting.append(pa.Table.from_arrays(table.columns, schema=schema))
+            rows, size = rows + len(table), size + table.nbytes
+            if sum(part.nbytes for part in waiting) >= ROW_GROUP_BYTES:
+                flush()
+        if waiting:
+            flush()
+        writer.add_key_value_metadata({"content_defined_chunking": json.dumps(chunks)})
+    return rows, size
 
 
 def updated_card(
