@@ -35,8 +35,8 @@ _NULLS = (
 _TRUE, _FALSE = ("True", "TRUE", "true"), ("False", "FALSE", "false")
 _INTEGER = r"^\s*[+-]?\d+\s*$"
 _NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity))\s*$"
-_BLOCK_BYTES = 8 << 20
-_SAMPLE_BYTES = 1 << 20
+# As much as stays in the caches of a core: larger blocks cost twice the time.
+_BLOCK_BYTES = 1 << 20
 # Options that Arrow's reader honours too; any other that is set sends the file to pandas.
 _SHARED = frozenset(
     words(
@@ -183,18 +183,18 @@ class CsvReader(Reader):
         kept = names if self.usecols is None else [name for name in names if name in set(self.usecols)]
         types = self._types(opened, names, has_header, kept)
         with opened.open() as source:
-            for batch in self._arrow_reader(source, names, has_header, types, kept, _BLOCK_BYTES):
+            for batch in self._arrow_reader(source, names, has_header, types, kept):
                 if batch.num_rows or self.features is None:
                     yield self.fitted(pa.Table.from_batches([batch]))
 
-    def _arrow_reader(self, source, names, has_header, types, kept, block) -> Any:
+    def _arrow_reader(self, source, names, has_header, types, kept) -> Any:
         return pacsv.open_csv(
             source,
             read_options=pacsv.ReadOptions(
                 column_names=names,
                 skip_rows_after_names=int(has_header),
                 encoding=self.encoding or "utf8",
-                block_size=block,
+                block_size=_BLOCK_BYTES,
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=self._separator,
@@ -247,7 +247,7 @@ class CsvReader(Reader):
         texts = {name: pa.string() for name in names}
         sample: list[pa.RecordBatch] = []
         with opened.open() as source:
-            for batch in self._arrow_reader(source, names, has_header, texts, kept, _SAMPLE_BYTES):
+            for batch in self._arrow_reader(source, names, has_header, texts, kept):
                 sample.append(batch)
                 if sum(part.num_rows for part in sample) >= self.chunksize:
                     break

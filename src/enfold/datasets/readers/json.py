@@ -364,6 +364,8 @@ def _dumped(value: Any) -> bytes:
 
 
 def _is_not_utf8(line: bytes) -> bool:
+    if line.isascii():
+        return False
     try:
         line.decode()
     except UnicodeDecodeError:
