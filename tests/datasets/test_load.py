@@ -23,6 +23,8 @@ from enfold.base.errors import (
     DatasetError,
     NotBuiltError,
     OfflineError,
+    RepositoryNotFoundError,
+    TornFileError,
     UnsafePathError,
 )
 from enfold.datasets import (
@@ -36,6 +38,9 @@ from enfold.datasets import (
     load_dataset_builder,
 )
 from enfold.datasets.features import Features
+
+from ..hub.conftest import cache as cache
+from ..hub.conftest import hub as hub
 
 reference.disable_progress_bars()
 ROWS = "a,b\n1,x\n2,y\n"
@@ -504,3 +509,131 @@ def test_other_mistakes_are_named(folder, tmp_path):
         load_dataset(folder({"train.txt": "a\n", "test.csv": ROWS}))
     with pytest.raises(DatasetError, match=r"configs: .* is a str"):
         load_dataset(folder({"README.md": "---\nconfigs: x\n---\n", "a.csv": ROWS}))
+
+
+def numbers(parts, scale):
+    for part in parts:
+        for number in range(3):
+            yield {"part": part, "number": number * scale}
+
+
+def test_generators_are_built_once(tmp_path):
+    ours = Dataset.from_generator(numbers, gen_kwargs={"parts": ["a", "b"], "scale": 2})
+    theirs = reference.Dataset.from_generator(
+        numbers, gen_kwargs={"parts": ["a", "b"], "scale": 2}, cache_dir=str(tmp_path / "theirs")
+    )
+    assert plain(ours) == plain(theirs)
+    again = Dataset.from_generator(numbers, gen_kwargs={"parts": ["a", "b"], "scale": 2})
+    assert again.cache_files == ours.cache_files
+    other = Dataset.from_generator(numbers, gen_kwargs={"parts": ["a", "b"], "scale": 3}, split="held_out")
+    assert other["number"][:] == [0, 3, 6] * 2
+    assert str(other.split) == "held_out"
+    shared = Dataset.from_generator(
+        numbers, gen_kwargs={"parts": ["a", "b"], "scale": 2}, num_proc=2, cache_dir=str(tmp_path / "shared")
+    )
+    assert plain(shared) == plain(theirs)
+    assert len(shared.cache_files) == 2
+    with pytest.raises(ArgumentError, match="generator="):
+        load_dataset("generator")
+
+
+def test_streams_are_the_rows_of_a_build(folder, tmp_path):
+    root = folder({"train-0.csv": ROWS, "train-1.csv.gz": gzip.compress(ROWS.encode()), "test.csv": ROWS})
+    built, streamed = load_dataset(root), load_dataset(root, streaming=True)
+    assert list(streamed) == list(built)
+    for split in built:
+        assert list(streamed[split]) == built[split].to_list()
+    train = load_dataset(root, split="train", streaming=True)
+    assert train.num_shards == 2
+    assert list(train.skip(3)) == built["train"].to_list()[3:]
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
+    with pytest.raises(ArgumentError, match="no known length"):
+        load_dataset(root, split="train[:2]", streaming=True)
+    with pytest.raises(ArgumentError, match="Bad split"):
+        load_dataset(root, split="nope", streaming=True)
+    for layout in ({"cat/1.png": picture(1), "dog/2.png": picture(2)}, {"a.jsonl": '{"a": [1, "x"]}\n'}):
+        root = folder(layout)
+        rows = list(load_dataset(root, split="train", streaming=True))
+        assert [sorted(row) for row in rows] == [sorted(row) for row in load_dataset(root, split="train")]
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder that an HTTP server on loopback serves, its address, and the requests that came."""
+    import http.server
+    import threading
+
+    served, requests = tmp_path / "served", []
+    served.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(served))
+
+        def log_message(self, format, *values):
+            requests.append(values[0])
+
+        def do_GET(self):
+            if "cut" in self.path:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"a,b\n1,x\n")
+                self.close_connection = True
+            else:
+                super().do_GET()
+
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield served, f"http://127.0.0.1:{listening.server_address[1]}", requests
+    listening.shutdown()
+    listening.server_close()
+
+
+def test_files_from_the_web(server, table_file):
+    served, url, requests = server
+    for name in ("a.csv", "cut.csv"):
+        (served / name).write_text(ROWS)
+    (served / "b.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
+    (served / "t.parquet").write_bytes(table_file.read_bytes())
+    files = [f"{url}/a.csv", f"{url}/b.csv.gz?download=true"]
+    assert len(load_dataset("csv", data_files=files, split="train")) == 4
+    before = sum("GET" in request for request in requests)
+    assert len(load_dataset("csv", data_files=files, split="train")) == 4
+    assert sum("GET" in request for request in requests) == before
+    assert len(list(load_dataset("csv", data_files=files, split="train", streaming=True))) == 4
+    for streaming in (False, True):
+        data = load_dataset("parquet", data_files=f"{url}/t.parquet", split="train", streaming=streaming)
+        assert [row["a"] for row in data] == [1, 2, 3]
+        with pytest.raises(TornFileError, match="cut short"):
+            list(load_dataset("csv", data_files=f"{url}/cut.csv", split="train", streaming=streaming))
+    with pytest.raises(DataFilesNotFoundError, match="404"):
+        load_dataset("csv", data_files=f"{url}/nothing.csv")
+    with pytest.raises(ArgumentError, match="list no files"):
+        load_dataset("csv", data_files=f"{url}/*.csv")
+
+
+@pytest.fixture
+def table_file(tmp_path):
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": [1, 2, 3]}), tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"
+
+
+def test_a_repository_from_a_hub(hub):
+    repo = hub.add("org/data", {"train.csv": ROWS.encode(), "test/x.csv": ROWS.encode(), "README.md": b"# Data"})
+    data = load_dataset("org/data")
+    assert {split: len(part) for split, part in data.items()} == {"test": 2}
+    asked = len(hub.requests)
+    assert len(load_dataset("org/data", split="test")) == 2
+    assert len(hub.requests) == asked
+    repo.push({"train.csv": (ROWS + "3,z\n").encode()})
+    assert len(load_dataset("org/data", split="test")) == 2
+    fresh = load_dataset("org/data", split="train", download_mode="force_redownload")
+    assert fresh["a"][:] == [1, 2, 3]
+    assert [row["a"] for row in load_dataset("org/data", split="train", streaming=True)] == [1, 2, 3]
+    hub.add("org/secret", {"train.csv": ROWS.encode()}, private=True)
+    with pytest.raises(RepositoryNotFoundError):
+        load_dataset("org/secret")
+    assert len(load_dataset("org/secret", split="train", token="hf_good")) == 2

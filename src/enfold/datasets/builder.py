@@ -219,7 +219,8 @@ class DatasetBuilder:
 
     def as_streaming_dataset(self, split: Any = None) -> Any:
         """The rows, read when somebody iterates."""
-        from enfold.datasets.iterable import IterableDataset, IterableDatasetDict
+        from enfold.datasets.iterable import IterableDataset
+        from enfold.datasets.iterable_dict import IterableDatasetDict
 
         sources = self.sources()
         features = self.info.features or next((source.features for source in sources.values()), None)

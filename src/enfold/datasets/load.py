@@ -17,7 +17,7 @@ from enfold.datasets.card import Card, read_card
 from enfold.datasets.files import Access, DataFile, infer_patterns, resolve
 from enfold.datasets.info import DatasetInfo
 from enfold.datasets.patterns import patterns_of
-from enfold.datasets.readers.base import EXTENSIONS, FORMATS, METADATA_FILES, format_of, is_format, reader_class
+from enfold.datasets.readers.base import EXTENSIONS, METADATA_FILES, format_of, is_format, reader_class
 from enfold.hub.files import find_commit, list_files, resolve_file
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
@@ -101,6 +101,7 @@ def load_dataset(
         token,
         storage_options,
         _streaming=streaming,
+        _split=split,
         **config_kwargs,
     )
     if streaming:
@@ -122,6 +123,7 @@ def load_dataset_builder(
     token: str | bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     _streaming: bool = False,
+    _split: Any = None,
     **config_kwargs: Any,
 ) -> DatasetBuilder:
     """The dataset described, its files found and not yet read. The arguments are those of `load_dataset`."""
@@ -137,11 +139,11 @@ def load_dataset_builder(
         from enfold.datasets.features import Features
 
         features = features if isinstance(features, Features) else Features(features)
-    if is_format(path) and not (path not in FORMATS and os.path.isdir(path)):
-        if path == "sql":
-            from enfold.datasets.readers.sql import sql_builder
+    if is_format(path):
+        if path in ("generator", "sql", "spark"):
+            from enfold.datasets.readers.objects import builder_of
 
-            return sql_builder(config_kwargs, features=features, **common)
+            return builder_of(path, config_kwargs, split=str(_split or "train"), features=features, **common)
         reader_type = reader_class(path)
         place = _Place(os.path.abspath(os.path.expanduser(data_dir or "")), Card(), path)
         patterns = patterns_of(data_files) if data_files is not None else infer_patterns(place.base, access)

@@ -118,7 +118,6 @@ FORMATS = {
     "imagefolder": ("folders", "ImageFolderReader"),
     "json": ("json", "JsonReader"),
     "parquet": ("parquet", "ParquetReader"),
-    "sql": ("sql", "SqlReader"),
     "text": ("text", "TextReader"),
     "webdataset": ("webdataset", "WebDatasetReader"),
     "xml": ("text", "XmlReader"),
@@ -169,8 +168,12 @@ def reader_class(name: str) -> type[Reader]:
     return getattr(importlib.import_module(f"enfold.datasets.readers.{module}"), class_name)
 
 
+# What isn't files: a function, a query, a frame.
+OBJECTS = ("generator", "spark", "sql")
+
+
 def is_format(name: str) -> bool:
-    return name in FORMATS or name in _REFUSED or name in _KNOWN_NOT_BUILT
+    return name in FORMATS or name in OBJECTS or name in _REFUSED or name in _KNOWN_NOT_BUILT
 
 
 def format_of(splits: Mapping[str, Sequence[DataFile]], where: str) -> tuple[str, dict[str, Any]]:

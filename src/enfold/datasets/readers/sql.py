@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from enfold.base.errors import ArgumentError, DatasetError
 from enfold.base.lazy import require
-from enfold.datasets.builder import BuilderConfig, DatasetBuilder
 from enfold.datasets.readers.base import skipping
 from enfold.datasets.sources import Source
 
@@ -84,32 +83,3 @@ class SqlSource(Source):
         finally:
             if owned is not None:
                 owned.dispose()
-
-
-def sql_builder(options: Mapping[str, Any], *, features: Any, split: str = "train", **common: Any) -> DatasetBuilder:
-    """A builder that runs a query: `load_dataset("sql", sql=…, con=…)`, `Dataset.from_sql`.
-
-    The build is found again for the same query and address; what changed in the database since is not seen. A
-    connection that is an object has no such name: its query is run each time.
-    """
-    known = {field.name for field in fields(SqlSource)} - {"features"}
-    unknown = [name for name in options if name not in known]
-    if unknown or options.get("sql") is None or options.get("con") is None:
-        raise ArgumentError(
-            f"sql= and con= are needed, and may go with {', '.join(sorted(known - {'sql', 'con'}))}; "
-            f"got {list(options)}."
-        )
-    source = SqlSource(**options, features=features)
-    named = isinstance(source.con, str) and isinstance(source.sql, str)
-    import secrets
-
-    identity = {name: value for name, value in options.items() if name != "con"} if named else secrets.token_hex(16)
-    return DatasetBuilder(
-        "sql",
-        None,
-        BuilderConfig(),
-        dataset_name="sql",
-        sources={split: source},
-        identity=[identity, str(source.con) if named else ""],
-        **common,
-    )
