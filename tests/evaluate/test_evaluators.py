@@ -9,6 +9,7 @@ import transformers
 
 import datasets
 import enfold
+import enfold.datasets
 import evaluate as reference
 from enfold import evaluate
 from enfold.base.errors import ArgumentError, NotBuiltError
@@ -63,6 +64,7 @@ def classifier(zoo):
 
 
 FORMS = {
+    "ours": lambda columns: enfold.datasets.Dataset.from_dict(columns),
     "dataset": lambda columns: datasets.Dataset.from_dict(columns),
     "splits": lambda columns: datasets.DatasetDict(
         train=datasets.Dataset.from_dict({"text": ["a"], "label": [0]}), test=datasets.Dataset.from_dict(columns)

@@ -22,6 +22,7 @@ FEW = settings(max_examples=40, deadline=None)
 WORDS = st.sampled_from(
     ["the", "a", "cats", "cat", "running", "runs", "mat.", "sat,", "on", "3.5", "I'd-say", "Élan", "don't", "&", "(x)"]
 )
+SPACED = st.text(alphabet="ab \n\té", max_size=12)
 TEXT = st.lists(WORDS, max_size=9).map(" ".join)
 FULL = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
 LINES = st.lists(TEXT, max_size=4).map("\n".join)
@@ -222,7 +223,7 @@ def test_meteor(little_wordnet, monkeypatch):
 
 
 @FEW
-@given(st.lists(st.tuples(TEXT, FULL), min_size=1, max_size=5))
+@given(st.lists(st.tuples(TEXT, FULL) | st.tuples(SPACED, SPACED.filter(str.strip)), min_size=1, max_size=5))
 def test_error_rates(rows):
     ours, truth = map(list, zip(*rows, strict=True))
     words = [jiwer.process_words(reference, text) for text, reference in rows]
