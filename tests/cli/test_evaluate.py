@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-import datasets
-import enfold.datasets
+import enfold
 from enfold import evaluate
 from enfold.cli.main import main
 from tests.pipelines.conftest import SENTENCES, zoo  # noqa: F401
@@ -17,8 +16,7 @@ NAMES = ["bad", "so-so", "good"]
 @pytest.fixture
 def reviews(tmp_path, monkeypatch):
     """A file of texts and labels."""
-    if "load_dataset" in enfold.datasets._NOT_BUILT:
-        monkeypatch.setitem(vars(enfold.datasets), "load_dataset", datasets.load_dataset)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "reviews.jsonl"
     rows = ({"review": text, "stars": place % 3} for place, text in enumerate(SENTENCES))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

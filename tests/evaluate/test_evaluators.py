@@ -86,6 +86,23 @@ def test_data_of_any_form(form, classifier):
     assert found["total_time_in_seconds"] == pytest.approx(found["latency_in_seconds"] * len(TEXTS))
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl", "rows.parquet", "rows.csv.gz"])
+def test_data_from_files(name, classifier, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    frame, path = pd.DataFrame({"text": TEXTS, "label": LABELS}), tmp_path / name
+    if "jsonl" in name:
+        frame.to_json(path, orient="records", lines=True)
+    elif "parquet" in name:
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if "tsv" in name else ",")
+    judge = evaluate.evaluator("text-classification")
+    found, expected = judge.run(classifier, str(path)), judge.run(classifier, frame)
+    assert found.columns == expected.columns
+    with pytest.raises(ArgumentError, match="no known format"):
+        judge.run(classifier, __file__)
+
+
 def test_the_reference_gives_the_same(zoo, classifier, monkeypatch):
     still_there(monkeypatch)
     columns = {"text": TEXTS, "label": LABELS}
