@@ -11,8 +11,8 @@ import pytest
 import torch
 import transformers
 
-from enfold import Conversation, pipeline
-from enfold.base.errors import ArgumentError
+from enfold import Conversation, TapexTokenizer, pipeline
+from enfold.base.errors import ArgumentError, LengthError
 from tests.tokenizers.families.rows import ROWS
 from tests.tokenizers.families.test_plain import blenderbot_folder, m2m_folder, marian_folder
 from tests.tokenizers.families.vocabularies import vocabulary
@@ -205,3 +205,27 @@ def test_conversations(reference, family):
     several = [Conversation(text) for text in TEXTS]
     wanted = peer.writes([" " + text for text in TEXTS], **options)
     assert [talk.generated_responses[-1] for talk in ours(several, **options)] == wanted
+
+
+def test_answers_about_tables(reference, tmp_path):
+    """TAPEX is BART with another tokenizer, which the reference library lacks since its version 5."""
+    peer = reference("bart")
+    tokenizer = TapexTokenizer(**vocabulary(next(row for row in ROWS if row.name == "BartTokenizer")))
+    tokenizer.save_pretrained(tmp_path)
+    peer.model.save_pretrained(tmp_path)
+    ours, options = pipeline("table-question-answering", tmp_path), {"max_new_tokens": 8}
+    table = {"Parser": ["add text", "first"], "Count": ["12", "3"]}
+    written = "{} col : parser | count row 1 : add text | 12 row 2 : first | 3"
+    queries = ["which parser?", "count", "is it naïve"]
+    wanted = [{"answer": text} for text in peer.writes([written.format(query) for query in queries], **options)]
+    assert ours(table=table, query=queries, **options) == wanted
+    assert ours({"table": table, "query": queries[0]}, **options) == wanted[0]
+    assert ours([{"table": table, "query": query} for query in queries], batch_size=2, **options) == wanted
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    assert list(ours(iter([{"table": rows, "query": query} for query in queries]), **options)) == wanted
+    long = {"name": [f"word {n}" for n in range(90)]}
+    with pytest.raises(LengthError, match='truncation="drop_rows_to_fit" to leave out rows'):
+        ours(table=long, query="which?")
+    assert ours(table=long, query="which?", truncation="drop_rows_to_fit", **options)["answer"] is not None
+    with pytest.raises(ArgumentError, match="answers questions about tables with TapexTokenizer"):
+        pipeline("table-question-answering", peer.folder)

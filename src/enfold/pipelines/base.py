@@ -115,6 +115,11 @@ class Pipeline(Generic[Settings]):
         """
         return {}
 
+    @classmethod
+    def serving(cls, model: Any) -> "type[Pipeline]":
+        """The class that serves this model, where a task is done in more than one way."""
+        return cls
+
     @property
     def device(self) -> torch.device:
         return self.model.device

@@ -103,6 +103,7 @@ def pipeline(
             from enfold.models.load import target_device
 
             device = target_device(device, device_map)
+    chosen = chosen.serving(model)
     from enfold.pipelines.checks import check_weights
 
     check_weights(model, task or canonical, chosen.unread, refuse=named)

@@ -105,7 +105,7 @@ PIPELINES: dict[str, Task] = {
     "table-question-answering": Task(
         "enfold.pipelines.table_question_answering",
         "TableQuestionAnsweringPipeline",
-        ("table-question-answering",),
+        ("table-question-answering", "seq2seq-lm"),
         "google/tapas-base-finetuned-wtq",
         "e3dde1905dea877b0df1a5c057533e48327dee77",
     ),

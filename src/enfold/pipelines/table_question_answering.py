@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from enfold.base.errors import ArgumentError, LengthError
-from enfold.pipelines.base import Item, Options, Pipeline
+from enfold.pipelines.base import Item, Options, Pipeline, Settings
 from enfold.pipelines.encoding import Row, preview, stack_rows, tokenizer_options
 from enfold.tokenizers.families.tapas_tables import Cell, Table
 
@@ -29,48 +29,11 @@ class TableQuestionAnsweringOptions(Options):
     sequential: bool = False
 
 
-class TableQuestionAnsweringPipeline(Pipeline[TableQuestionAnsweringOptions]):
-    """Tables with questions → `{"answer", "coordinates", "cells", "aggregator"}` each; several questions about one
-    table give a list.
-
-    `coordinates` are (row, column) from 0 without headers, `cells` their texts, `answer` says it: "SUM > 3, 4".
-    A model without aggregations gives no `aggregator`. A table that is too long loses tokens at the ends of its cells,
-    then its last rows; `truncation=False` keeps it whole.
-    """
+class TableCalls(Pipeline[Settings]):
+    """How tables are asked: what the ways to answer share."""
 
     task = "table-question-answering"
-    heads = ("table-question-answering",)
-    options_class = TableQuestionAnsweringOptions
     structured = True
-
-    def __init__(self, model: Any, tokenizer: Any, **options: Any):
-        if not hasattr(tokenizer, "convert_logits_to_predictions"):
-            raise ArgumentError(
-                f"table-question-answering needs a tokenizer of tables (TapasTokenizer), got {type(tokenizer).__name__}"
-            )
-        super().__init__(model, tokenizer, **options)
-
-    # Options
-
-    def settings(self, options: dict[str, Any]) -> TableQuestionAnsweringOptions:
-        chosen = super().settings({name: value for name, value in options.items() if value is not None})
-        if not isinstance(chosen.sequential, bool):
-            raise ArgumentError(f"sequential is {chosen.sequential!r}; expected True or False")
-        return chosen
-
-    def absorb(self, chosen: TableQuestionAnsweringOptions, others: dict[str, Any]) -> TableQuestionAnsweringOptions:
-        if refused := sorted(_NOT_HERE & others.keys()):
-            raise ArgumentError(f"{self.task} takes no {', '.join(refused)}: the model reads every token's types")
-        return super().absorb(chosen, others)
-
-    def option_names(self) -> set[str]:
-        return super().option_names() - _NOT_HERE
-
-    def length(self, options: TableQuestionAnsweringOptions) -> int | None:
-        # Positions that count anew in each cell don't limit a sequence.
-        return None if self.model.config.reset_position_index_per_cell else self.limit
-
-    # Calls
 
     def __call__(self, *inputs: Any, table: Any = None, query: Any = None, **options: Any) -> Any:
         """Answer questions about tables.
@@ -99,34 +62,10 @@ class TableQuestionAnsweringPipeline(Pipeline[TableQuestionAnsweringOptions]):
             raise ArgumentError(f"{self.task} got a table and no query: pass query=, a question or a list of them")
         return super().__call__(table, **options)
 
-    def present(self, inputs: Any, answers: Any, options: TableQuestionAnsweringOptions, given: dict[str, Any]) -> Any:
+    def present(self, inputs: Any, answers: Any, options: Any, given: dict[str, Any]) -> Any:
         return answers[0] if isinstance(inputs, (list, tuple)) and len(inputs) == 1 else answers
 
-    # Steps
-
-    def preprocess(self, inputs: list[Any], options: TableQuestionAnsweringOptions, first: int = 0) -> list[Item]:
-        given = {"truncation": True} | options.tokenizer_kwargs
-        call = tokenizer_options(given, self.tokenizer, self.length(options))
-        items = []
-        for number, item in enumerate(inputs, first):
-            table, queries = self._parts(item, number)
-            try:
-                encoded = self.tokenizer(table, queries, **call, return_attention_mask=False)
-            except (ArgumentError, LengthError) as error:
-                raise type(error)(f"input {number}: {error}") from error
-            rows = [Row(ids, types) for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)]
-            for row, query in zip(rows, queries, strict=True):
-                if self.length(options) is not None:
-                    self.check_length(row, query, number)
-                if not any(kind[_ROW] for kind in row.types or ()):
-                    raise LengthError(
-                        f"the query {preview(query)} of input {number} and the headers of its table leave no room for "
-                        f"a row in {call.get('max_length')} tokens: shorten them, or pass truncation=False"
-                    )
-            items.append(Item(rows, table))
-        return items
-
-    def _parts(self, item: Any, number: int) -> tuple[Table, list[str]]:
+    def parts(self, item: Any, number: int) -> tuple[Table, list[str]]:
         """The table and the questions of an item."""
         if not isinstance(item, Mapping) or not {"table", "query"} <= item.keys():
             raise ArgumentError(
@@ -148,6 +87,78 @@ class TableQuestionAnsweringPipeline(Pipeline[TableQuestionAnsweringOptions]):
         if not table.rows or not table.columns:
             raise ArgumentError(f"the table of input {number} is empty: it has no cell that could answer")
         return table, queries
+
+
+class TableQuestionAnsweringPipeline(TableCalls[TableQuestionAnsweringOptions]):
+    """Tables with questions → `{"answer", "coordinates", "cells", "aggregator"}` each; several questions about one
+    table give a list.
+
+    `coordinates` are (row, column) from 0 without headers, `cells` their texts, `answer` says it: "SUM > 3, 4".
+    A model without aggregations gives no `aggregator`. A table that is too long loses tokens at the ends of its cells,
+    then its last rows; `truncation=False` keeps it whole.
+    """
+
+    heads = ("table-question-answering",)
+    options_class = TableQuestionAnsweringOptions
+
+    @classmethod
+    def serving(cls, model: Any) -> type[Pipeline]:
+        if cls is not TableQuestionAnsweringPipeline or not model.config.is_encoder_decoder:
+            return cls
+        from enfold.pipelines.table_texts import TableTextPipeline
+
+        return TableTextPipeline
+
+    def __init__(self, model: Any, tokenizer: Any, **options: Any):
+        if not hasattr(tokenizer, "convert_logits_to_predictions"):
+            raise ArgumentError(
+                f"table-question-answering needs a tokenizer of tables (TapasTokenizer), got {type(tokenizer).__name__}"
+            )
+        super().__init__(model, tokenizer, **options)
+
+    # Options
+
+    def settings(self, options: dict[str, Any]) -> TableQuestionAnsweringOptions:
+        chosen = super().settings({name: value for name, value in options.items() if value is not None})
+        if not isinstance(chosen.sequential, bool):
+            raise ArgumentError(f"sequential is {chosen.sequential!r}; expected True or False")
+        return chosen
+
+    def absorb(self, chosen: TableQuestionAnsweringOptions, others: dict[str, Any]) -> TableQuestionAnsweringOptions:
+        if refused := sorted(_NOT_HERE & others.keys()):
+            raise ArgumentError(f"{self.task} takes no {', '.join(refused)}: the model reads every token's types")
+        return super().absorb(chosen, others)
+
+    def option_names(self) -> set[str]:
+        return super().option_names() - _NOT_HERE
+
+    def length(self, options: TableQuestionAnsweringOptions) -> int | None:
+        # Positions that count anew in each cell don't limit a sequence.
+        return None if self.model.config.reset_position_index_per_cell else self.limit
+
+    # Steps
+
+    def preprocess(self, inputs: list[Any], options: TableQuestionAnsweringOptions, first: int = 0) -> list[Item]:
+        given = {"truncation": True} | options.tokenizer_kwargs
+        call = tokenizer_options(given, self.tokenizer, self.length(options))
+        items = []
+        for number, item in enumerate(inputs, first):
+            table, queries = self.parts(item, number)
+            try:
+                encoded = self.tokenizer(table, queries, **call, return_attention_mask=False)
+            except (ArgumentError, LengthError) as error:
+                raise type(error)(f"input {number}: {error}") from error
+            rows = [Row(ids, types) for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)]
+            for row, query in zip(rows, queries, strict=True):
+                if self.length(options) is not None:
+                    self.check_length(row, query, number)
+                if not any(kind[_ROW] for kind in row.types or ()):
+                    raise LengthError(
+                        f"the query {preview(query)} of input {number} and the headers of its table leave no room for "
+                        f"a row in {call.get('max_length')} tokens: shorten them, or pass truncation=False"
+                    )
+            items.append(Item(rows, table))
+        return items
 
     def _window(
         self, window: list[Any], first: int, options: TableQuestionAnsweringOptions, cap: int | None

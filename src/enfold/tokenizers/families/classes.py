@@ -24,6 +24,7 @@ from enfold.tokenizers.families.pieces_files import SiglipTokenizer as SiglipTok
 from enfold.tokenizers.families.recipes import Options, Section
 from enfold.tokenizers.families.speecht5 import SpeechT5Tokenizer as SpeechT5Tokenizer
 from enfold.tokenizers.families.tapas import TapasTokenizer as TapasTokenizer
+from enfold.tokenizers.families.tapex import TapexTokenizer as TapexTokenizer
 from enfold.tokenizers.families.wav2vec2 import Wav2Vec2CTCTokenizer as Wav2Vec2CTCTokenizer
 from enfold.tokenizers.families.whisper import WhisperTokenizer as WhisperTokenizer
 from enfold.tokenizers.formats.document import Document
