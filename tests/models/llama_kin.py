@@ -88,6 +88,7 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "stablelm": {
         "plain": SMALL,
         "beside": WIDE | {"use_parallel_residual": True, "use_qkv_bias": True},
+        "normed": WIDE | {"use_parallel_residual": True, "qk_layernorm": True},
         "tied": TIED | {"hidden_dropout": 0.2},
     },
     "phi3": {

@@ -158,9 +158,11 @@ def test_blocks_that_fit_no_scales_are_refused(packed_experts, tmp_path):
 
 def test_other_quantisations_are_refused(packed_experts, tmp_path):
     entries = json.loads((packed_experts / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(entries | {"quantization_config": {"quant_method": "fp8"}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(entries | {"quantization_config": {"quant_method": "bitsandbytes"}})
+    )
     (tmp_path / "model.safetensors").write_bytes((packed_experts / "model.safetensors").read_bytes())
-    with pytest.raises(NotBuiltError, match="quantised by 'fp8'"):
+    with pytest.raises(NotBuiltError, match="quantised by 'bitsandbytes'"):
         enfold.GptOssForCausalLM.from_pretrained(tmp_path)
 
 

@@ -152,18 +152,24 @@ def expanded(checkpoint: Checkpoint, config: PreTrainedConfig) -> Checkpoint:
     Raises:
         NotBuiltError: a method that isn't built.
     """
-    method = (config.get("quantization_config") or {}).get("quant_method")
+    given = config.get("quantization_config") or {}
+    method = given.get("quant_method")
     if method is None:
         return checkpoint
-    if method != "mxfp4":
+    if method not in ("mxfp4", "fp8"):
         checkpoint.close()
         raise NotBuiltError(
-            f"{checkpoint.path} is quantised by {method!r}; built is 'mxfp4'. Load a repository of floating weights"
+            f"{checkpoint.path} is quantised by {method!r}; built are 'mxfp4' and 'fp8'. Load a repository of floating "
+            "weights"
         )
+    from enfold.weights.fp8 import BLOCK, Fp8Checkpoint
     from enfold.weights.mxfp4 import Mxfp4Checkpoint
 
     del config.entries["quantization_config"]  # of the file, not of this model, which is saved as it is here
-    return Mxfp4Checkpoint(checkpoint)
+    if method == "mxfp4":
+        return Mxfp4Checkpoint(checkpoint)
+    rows, columns = given.get("weight_block_size") or BLOCK
+    return Fp8Checkpoint(checkpoint, (rows, columns))
 
 
 def checkpoint_paths(request: Request) -> list[Path]:

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from enfold.base.errors import NotBuiltError
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from enfold.models.config import PreTrainedConfig
 from enfold.models.llama import (
     LlamaConfig,
@@ -13,6 +16,8 @@ from enfold.models.llama import (
 )
 from enfold.models.positions import rope
 from enfold.nn import spec
+from enfold.nn.modules import Attention
+from enfold.weights.names import NameTable
 
 
 class StableLmConfig(LlamaConfig):
@@ -36,10 +41,49 @@ class StableLmConfig(LlamaConfig):
     }
 
 
+class HeadNorm(nn.Module):
+    """A layer norm without bias for each head: [N · heads, d] → the same."""
+
+    def __init__(self, heads: int, head_dim: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(heads, head_dim))
+        self.eps = eps
+
+    def draw(self, name: str, parameter: Tensor, std: float) -> None:
+        """Fill a fresh parameter."""
+        parameter.fill_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads, d = self.weight.shape
+        return (F.layer_norm(x, (d,), eps=self.eps).view(-1, heads, d) * self.weight).view(x.shape)
+
+
+class NormedAttention(spec.Attention, spec.Op):
+    """Attention whose queries and keys are normed in each head by weights of its own."""
+
+    def build(self, width: int) -> "NormedHeads":
+        return NormedHeads(self, width)
+
+
+class NormedHeads(Attention):
+    """x [N, D] → [N, D]."""
+
+    def project(self, given: spec.Attention, width: int) -> None:
+        super().project(given, width)
+        assert given.qk_norm is not None
+        self.q_norm, self.k_norm = (
+            HeadNorm(heads, given.head_dim, given.qk_norm.eps) for heads in (given.heads, given.kv_heads)
+        )
+
+
 class StableLmModel(LlamaModel):
     """The decoder."""
 
     config_class = StableLmConfig
+    names = LlamaModel.names + NameTable("""
+        stack.layers.{i}.attn.op.q_norm.weight.{h}   layers.{i}.self_attn.q_layernorm.norms.{h}.weight   stacked
+        stack.layers.{i}.attn.op.k_norm.weight.{h}   layers.{i}.self_attn.k_layernorm.norms.{h}.weight   stacked
+    """)
 
     @classmethod
     def norm(cls, config: PreTrainedConfig) -> spec.Norm:
@@ -47,11 +91,12 @@ class StableLmModel(LlamaModel):
 
     @classmethod
     def attention(cls, config: PreTrainedConfig, depth: int) -> spec.Attention:
-        if config.qk_layernorm:
-            raise NotBuiltError("qk_layernorm=True (a norm of its own for every head) is not built for StableLM")
         plain = super().attention(config, depth)
         turned = rope(config, plain.head_dim, partial=0.25)
-        return replace(plain, bias=config.use_qkv_bias, out_bias=False, rope=turned)
+        plain = replace(plain, bias=config.use_qkv_bias, out_bias=False, rope=turned)
+        if not config.qk_layernorm:
+            return plain
+        return spec.extended(plain, NormedAttention, qk_norm=spec.Norm(config.layer_norm_eps, bias=False))
 
     @classmethod
     def layer(cls, config: PreTrainedConfig, depth: int) -> spec.Layer:
