@@ -123,21 +123,19 @@ void ByteWords::start(const Query& query, Add&& add) const {
   }
 }
 
-void ByteWords::find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging) const {
-  const bool look_whole = !whole_.empty();
-  if (look_whole && n > 1) {
-    for (const Query* query = queries; query < queries + n; ++query) {
-      if (!query->variant) whole_.prefetch(query->p, query->n, query->key);
-    }
+void ByteWords::find(Query* queries, std::size_t n, Buffer<Found>& found, MergeQueries& merging) const {
+  const auto may_be_whole = [&](const Query& query) { return !whole_.empty() && !query.variant; };
+  for (const Query* query = queries; query < queries + n; ++query) {
+    if (may_be_whole(*query)) whole_.prefetch_first(query->p, query->n);
+  }
+  for (const Query* query = queries; query < queries + n; ++query) {
+    if (may_be_whole(*query)) whole_.prefetch_then(query->p, query->n, query->hash);
   }
   merging.clear();
   for (Query* query = queries; query < queries + n; ++query) {
-    if (look_whole && !query->variant) {
-      if (const Id id = whole_.find(query->p, query->n, query->key); id != kNoId) {
-        query->characters = static_cast<std::uint32_t>(unicode::count({query->p, query->n}));
-        query->begin = static_cast<std::uint32_t>(found.size());
-        query->end = query->begin + 1;
-        found.push_back({id, 0, query->characters});
+    if (may_be_whole(*query)) {
+      if (const Id id = whole_.find(query->p, query->n, query->hash, query->key); id != kNoId) {
+        answer(*query, [&](auto&& take) { take(id, query->n); }, found);
         continue;
       }
     }

@@ -19,16 +19,15 @@ class ByteWords {
   // Whether the vocabulary has a token for every byte of a text; what becomes of others the model knows.
   bool spells(std::string_view text) const;
 
-  // A place between two characters: where the second begins and the bytes of both.
+  // A place between two characters: where the second begins, and the bytes of both.
   struct Boundary {
     const char* at;
     std::uint32_t left, right;
     std::size_t bit;
   };
-  // Asks for the memory that may_join() will look at.
-  Boundary boundary(const char* at, std::size_t left, std::size_t right) const {
-    const Boundary made{at, static_cast<std::uint32_t>(left), static_cast<std::uint32_t>(right),
-                        place(at - left, left, at, right)};
+  // `x` and `y`: the two characters, packed. Asks for the memory that may_join() will look at.
+  Boundary boundary(const char* at, std::uint32_t left, std::uint32_t x, std::uint32_t right, std::uint32_t y) const {
+    const Boundary made{at, left, right, place(x, y)};
     boundaries_.fetch(made.bit);
     return made;
   }
@@ -37,12 +36,13 @@ class ByteWords {
   bool may_join(const Boundary& b) const {
     return boundaries_.get(b.bit) || breaks(b.at - b.left, b.left, b.at, b.right);
   }
-  // The token that stands for these bytes: whether merges make it or not if the model ignores them, else only if they do.
-  Id whole(const char* p, std::size_t n, const std::uint64_t* key) const {
-    return whole_.empty() ? kNoId : whole_.find(p, n, key);
-  }
+  // Words that are one token: whether merges make it or not if the model ignores them, else only if they do. Null if
+  // that is not known.
+  const WholeWords* whole_words() const { return whole_.empty() ? nullptr : &whole_; }
+  // The one for a word of more than WholeWords::kShort bytes.
+  Id whole(const char* p, std::size_t n) const { return whole_.empty() ? kNoId : whole_.find_long(p, n); }
   // Answers queries of words; their variants are parts of pieces, which ignore_merges leaves to the merges.
-  void find(Query* queries, std::size_t n, std::vector<Found>& found, MergeQueries& merging) const;
+  void find(Query* queries, std::size_t n, Buffer<Found>& found, MergeQueries& merging) const;
 
  private:
   explicit ByteWords(const Bpe& model) : model_(model) {}
@@ -59,9 +59,9 @@ class ByteWords {
   static constexpr std::size_t kBoundaryBits = 20;
 
   static std::size_t place(const char* a, std::size_t n, const char* b, std::size_t m) {
-    std::uint32_t x = 0, y = 0;
-    std::memcpy(&x, a, n);
-    std::memcpy(&y, b, m);
+    return place(unicode::packed(a, n), unicode::packed(b, m));
+  }
+  static std::size_t place(std::uint32_t x, std::uint32_t y) {
     return (x * 0x9E3779B97F4A7C15ull ^ y * 0xD6E8FEB86659FD93ull) * 0x8BB84B93962EACC9ull >> (64 - kBoundaryBits);
   }
   static std::size_t coarse(char a, char b) {

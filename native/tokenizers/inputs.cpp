@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::size_t kThreadBytes = 200'000;  // less text than this is encoded faster than threads start
 constexpr std::size_t kChunkBytes = 32'768;
+constexpr std::size_t kSample = 4;  // inputs
+constexpr std::size_t kMostReserved = 1 << 18;  // tokens; a guess should not ask for more memory than that
+
+void reserve(Rows& out, std::size_t tokens, const Wanted& wanted) {
+  out.reserve(std::min(tokens, kMostReserved), wanted.offsets, wanted.words);
+}
 
 template <typename Unit>
 std::string_view transcode(const Unit* units, std::size_t n, std::string& buffer) {
@@ -152,6 +158,8 @@ void Inputs::encode_range(const Core& core, const Wanted& wanted, const Truncati
       for (std::size_t w = 0; w < part.count; ++w) words[k].push_back(texts_[part.first + w].utf8(buffer));
       inputs[k].words = &words[k];
     }
+    // The first inputs tell how much room the others need.
+    if (i - begin == kSample) reserve(out, out.ids.size() * 5 / 4 / kSample * (end - begin), wanted);
     const std::size_t before = out.ids.size();
     core.encode(inputs[0], item.pair ? &inputs[1] : nullptr, static_cast<std::int32_t>(i), wanted, truncation, *scratch,
                 out);
@@ -171,7 +179,7 @@ Rows Inputs::encode(const Core& core, const Wanted& wanted, const Truncation* tr
   const std::size_t cores = total >= kThreadBytes ? std::thread::hardware_concurrency() : 1;
   const std::size_t workers = std::min({cores, total / (kThreadBytes / 2), items_.size()});
   if (workers < 2 || !threads_allowed()) {
-    out.ids.reserve(total / 4 + items_.size() * 4);
+    reserve(out, total / 4 + items_.size() * 4, wanted);
     encode_range(core, wanted, truncation, 0, items_.size(), out);
     return out;
   }

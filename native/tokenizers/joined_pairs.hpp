@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -40,9 +39,7 @@ class JoinedPairs {
  private:
   static constexpr int kLog = 21;
   static std::size_t place(const char* a, std::size_t n, const char* b, std::size_t m) {
-    std::uint32_t x = 0, y = 0;
-    std::memcpy(&x, a, n);
-    std::memcpy(&y, b, m);
+    const std::uint32_t x = unicode::packed(a, n), y = unicode::packed(b, m);
     return (x * 0x9E3779B97F4A7C15ull ^ y * 0xD6E8FEB86659FD93ull) * 0x8BB84B93962EACC9ull >> (64 - kLog);
   }
   std::array<std::array<bool, 128>, 128> ascii_{};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <memory>
 #include <vector>
 
 #if defined(__SSE2__)
@@ -16,7 +17,8 @@ namespace enfold::tok {
 // the lowest rank has no branch that depends on the text.
 class MergeLanes {
  public:
-  static constexpr std::size_t kMost = 64;  // symbols of a word
+  static constexpr std::size_t kMost = 64;     // symbols of a word
+  static constexpr std::size_t kLanes = 128;
   static constexpr std::int32_t kNever = 0x7FFFFFFF;
 
   struct Lane {
@@ -46,9 +48,8 @@ class MergeLanes {
     }
   };
 
-  // A new lane, empty.
+  // A new lane, empty; there may be kLanes of them.
   Lane& open() {
-    if (count_ == lanes_.size()) lanes_.resize(count_ + 8);
     Lane& lane = lanes_[count_++];
     lane.clear();
     return lane;
@@ -148,7 +149,7 @@ class MergeLanes {
 #endif
   }
 
-  std::vector<Lane> lanes_;
+  std::unique_ptr<Lane[]> lanes_{new Lane[kLanes]};  // whose memory is not touched before it is needed
   std::size_t count_ = 0;
   std::vector<std::uint32_t> active_;
 };

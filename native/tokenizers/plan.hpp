@@ -19,7 +19,7 @@ class Unigram;
 // Working memory of one thread.
 struct Scratch {
   WordCache cache;
-  std::vector<Found> found;
+  Buffer<Found> found;
   MergeQueries merging;
   Tokens first, second;
   Rows rows;  // of a call for one text

@@ -34,14 +34,14 @@ class BertPlan final : public Plan {
 
   void run(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
            Scratch& scratch) const override {
-    const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
+    const auto find = [&](Query* queries, std::size_t n, Buffer<Found>& found) {
       for (Query* query = queries; query < queries + n; ++query) {
         query->begin = static_cast<std::uint32_t>(found.size());
         query->characters = this->find({query->p, query->n}, found, scratch);
         query->end = static_cast<std::uint32_t>(found.size());
       }
     };
-    Words words(scratch.cache, scratch.found, out, limit, at, word, false, find);
+    Words words(scratch.cache, nullptr, scratch.found, out, limit, at, word, false, find);
     const char* p = text.data();
     const char* const end = p + text.size();
     std::uint32_t gap = 0;
@@ -121,7 +121,7 @@ class BertPlan final : public Plan {
   }
 
   // Tokens of one raw word; returns its characters.
-  std::uint32_t find(std::string_view word, std::vector<Found>& found, Scratch& scratch) const {
+  std::uint32_t find(std::string_view word, Buffer<Found>& found, Scratch& scratch) const {
     std::string& text = scratch.word;     // the word as the normaliser leaves it
     auto& owners = scratch.characters_of;  // for each of its bytes, the character of the raw word it comes from
     text.clear();

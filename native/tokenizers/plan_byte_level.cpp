@@ -44,10 +44,10 @@ class ByteLevelPlan final : public Plan {
  private:
   void run_all(std::string_view text, const char* limit, std::uint32_t at, std::uint32_t& word, Tokens& out,
                Scratch& scratch) const {
-    const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
+    const auto find = [&](Query* queries, std::size_t n, Buffer<Found>& found) {
       bytes_->find(queries, n, found, scratch.merging);
     };
-    Words words(scratch.cache, scratch.found, out, limit, at, word, true, find);
+    Words words(scratch.cache, bytes_->whole_words(), scratch.found, out, limit, at, word, true, find);
     const char* last = text.data();
     shape_.cutter.cut(last, last + text.size(), [&](const char* a, const char* b) {
       const auto gap =
@@ -67,21 +67,24 @@ class ByteLevelPlan final : public Plan {
     };
     if (n <= kCutFrom || (n <= WordCache::kLongKey && !wide())) return words.add(p, n, gap);
     const bool ignores_merges = model_.ignores_merges();
-    if (ignores_merges && bytes_->whole(p, n, nullptr) != kNoId) return words.add(p, n, gap);
+    if (ignores_merges && bytes_->whole(p, n) != kNoId) return words.add(p, n, gap);
     const char* const end = p + n;
     const char* from = p;
     // The tables are asked about several boundaries at once, so that none waits for memory by itself.
     std::array<ByteWords::Boundary, 16> boundaries;
-    std::size_t left = unicode::length(static_cast<unsigned char>(*p));
+    auto left = static_cast<std::uint32_t>(unicode::length(static_cast<unsigned char>(*p)));
+    std::uint32_t before = unicode::packed(p, left);
     for (const char* q = p + left; q < end;) {
       std::size_t count = 0;
-      for (; q < end && count < boundaries.size(); q += left) {
+      while (q < end && count < boundaries.size()) {
         const auto lead = static_cast<unsigned char>(*q);
-        const std::size_t right = unicode::length(lead);
+        const auto right = static_cast<std::uint32_t>(unicode::length(lead));
+        const std::uint32_t behind = unicode::packed(q, right);
         // Between two ASCII characters a look into the tables would cost more than it saves.
-        if (lead >= 0x80 || static_cast<unsigned char>(q[-1]) >= 0x80)
-          boundaries[count++] = bytes_->boundary(q, left, right);
+        if (left > 1 || right > 1) boundaries[count++] = bytes_->boundary(q, left, before, right, behind);
+        q += right;
         left = right;
+        before = behind;
       }
       for (std::size_t i = 0; i < count; ++i) {
         const char* const at = boundaries[i].at;

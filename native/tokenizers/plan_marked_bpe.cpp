@@ -27,12 +27,14 @@ class MarkedBpePlan final : public Plan {
     if (!marker_->write(text, at, marked)) return false;
     if (!marked.size) return true;
     const Tables& tables = tables_.get([&] { return make_tables(); });
-    const auto find = [&](Query* queries, std::size_t n, std::vector<Found>& found) {
+    const auto find = [&](Query* queries, std::size_t n, Buffer<Found>& found) {
       this->find(tables, queries, n, found, scratch.merging);
     };
     const std::size_t before = out.ids.size();
     const char* const bytes = marked.bytes.data();
-    Words words(scratch.cache, scratch.found, out, bytes + marked.size + MarkedText::kRoom, 0, word, true, find);
+    const WholeWords* const whole = tables.whole.empty() ? nullptr : &tables.whole;
+    const char* const limit = bytes + marked.size + MarkedText::kRoom;
+    Words words(scratch.cache, whole, scratch.found, out, limit, 0, word, true, find);
     each_part(marked, tables.pairs, [&](std::uint32_t begin, std::uint32_t end, bool ends) {
       words.add(bytes + begin, end - begin, 0, ends);
     });
@@ -72,16 +74,19 @@ class MarkedBpePlan final : public Plan {
     return made;
   }
 
-  void find(const Tables& tables, Query* queries, std::size_t n, std::vector<Found>& found,
+  void find(const Tables& tables, Query* queries, std::size_t n, Buffer<Found>& found,
             MergeQueries& merging) const {
-    merging.clear();
     const WholeWords& whole = tables.whole;
-    if (!whole.empty()) {
-      for (Query* query = queries; query < queries + n; ++query) whole.prefetch(query->p, query->n, query->key);
+    for (const Query* query = queries; !whole.empty() && query < queries + n; ++query) {
+      whole.prefetch_first(query->p, query->n);
     }
+    for (const Query* query = queries; !whole.empty() && query < queries + n; ++query) {
+      whole.prefetch_then(query->p, query->n, query->hash);
+    }
+    merging.clear();
     for (Query* query = queries; query < queries + n; ++query) {
       if (!whole.empty()) {
-        if (const Id id = whole.find(query->p, query->n, query->key); id != kNoId) {
+        if (const Id id = whole.find(query->p, query->n, query->hash, query->key); id != kNoId) {
           answer(*query, [&](auto&& take) { take(id, query->n); }, found);
           continue;
         }

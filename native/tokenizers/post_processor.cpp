@@ -136,17 +136,6 @@ Blanks blanks_of(std::string_view token) {
   return {clip(leading), clip(trailing)};
 }
 
-Span trim(Span offset, Blanks blanks, bool first, bool add_prefix_space) {
-  auto [leading, trailing] = blanks;
-  if (leading) {
-    // One space at the start may be what add_prefix_space put there; more are the text's own.
-    if (leading == 1 && add_prefix_space && (first || offset.begin == 0)) leading = 0;
-    offset.begin = std::min(offset.begin + leading, offset.end);
-  }
-  if (trailing && offset.end >= trailing) offset.end = std::max(offset.end - trailing, offset.begin);
-  return offset;
-}
-
 std::size_t PostProcessor::added(bool is_pair) const {
   std::size_t n = 0;
   for (const Part& part : is_pair ? pair : single) n += part.special.ids.size();

@@ -28,6 +28,15 @@ void Rows::clear() {
   whole = false;
 }
 
+void Rows::reserve(std::size_t tokens, bool with_offsets, bool with_words) {
+  ids.reserve(tokens);
+  type_ids.reserve(tokens);
+  if (with_offsets) offsets.reserve(tokens);
+  if (with_words) words.reserve(tokens);
+  special.reserve(tokens);
+  sequence.reserve(tokens);
+}
+
 void Rows::append(const Rows& other) {
   const std::size_t base = ids.size();
   const bool padded = !attention.empty() || !other.attention.empty();

@@ -137,6 +137,8 @@ struct Rows {
   Rows() { splits.push_back(0); }
   // Empty again, with its memory kept.
   void clear();
+  // Room for so many tokens, with their offsets and words.
+  void reserve(std::size_t tokens, bool with_offsets, bool with_words);
   std::size_t size() const { return splits.size() - 1; }
   std::size_t begin(std::size_t row) const { return static_cast<std::size_t>(splits[row]); }
   std::size_t length(std::size_t row) const { return static_cast<std::size_t>(splits[row + 1] - splits[row]); }

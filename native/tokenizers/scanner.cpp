@@ -1,5 +1,6 @@
 #include "scanner.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -8,9 +9,9 @@ namespace enfold::tok {
 
 namespace {
 
-std::uint8_t class_of(const unicode::Properties& p, char32_t ascii) {
+std::uint8_t class_of(const unicode::Properties& p, char32_t c) {
   using unicode::Category;
-  if (ascii == U'\r' || ascii == U'\n') return kNewline;
+  if (c == U'\r' || c == U'\n') return kNewline;
   if (p.flags & unicode::kRegexSpace) return kBlank;
   switch (static_cast<Category>(p.category)) {
     case Category::Lu:
@@ -41,19 +42,25 @@ std::uint8_t class_of(const unicode::Properties& p, char32_t ascii) {
 
 }  // namespace
 
-const std::array<std::uint8_t, 65536 / 128> kClassOfRecord = [] {
-  std::array<std::uint8_t, 65536 / 128> made{};
-  for (std::size_t i = 0; i < unicode::kRecordCount && i < made.size(); ++i) {
-    made[i] = class_of(unicode::kProperties[i], 0);
+CharClasses::CharClasses() {
+  for (std::size_t block = 0; block < block_.size(); ++block) {
+    std::array<std::uint8_t, 64> classes;
+    for (std::size_t i = 0; i < 64; ++i) {
+      const auto c = static_cast<char32_t>(block << 6 | i);
+      classes[i] = class_of(unicode::properties(c), c);
+      kinds_[block] |= static_cast<std::uint16_t>(classes[i] ? classes[i] : kOther);
+    }
+    std::size_t at = 0;
+    while (at < blocks_.size() && !std::equal(classes.begin(), classes.end(), blocks_.data() + at)) at += 64;
+    if (at == blocks_.size()) blocks_.insert(blocks_.end(), classes.begin(), classes.end());
+    block_[block] = static_cast<std::uint16_t>(at);
   }
-  return made;
-}();
+  for (unsigned char c = 0; c < 128; ++c) ascii_[c] = static_cast<std::uint8_t>(at(c >> 6, c));
+}
 
-const std::array<std::uint8_t, 128> kClassOfAscii = [] {
-  std::array<std::uint8_t, 128> made{};
-  for (char32_t c = 0; c < 128; ++c) made[c] = class_of(unicode::properties(c), c);
-  return made;
-}();
+unsigned CharClasses::beyond(char32_t c) { return class_of(unicode::properties(c), c); }
+
+const CharClasses kClasses;
 
 std::optional<Style> style_of(std::string_view pattern) {
   // Some files hold the line ends themselves, others their names.

@@ -4,6 +4,7 @@
 #include <bit>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -43,20 +44,35 @@ enum CharClass : std::uint8_t {
   kLetter = kUpper | kLower | kCaseless,
 };
 
-// Classes of each distinct property record (see unicode::kStage2).
-extern const std::array<std::uint8_t, 65536 / 128> kClassOfRecord;
-extern const std::array<std::uint8_t, 128> kClassOfAscii;
+// Classes of the first plane in blocks of 64 characters, equal ones once: the first bytes of a character say its block,
+// the last one its place there.
+class CharClasses {
+ public:
+  CharClasses();
+  unsigned ascii(unsigned char c) const { return ascii_[c]; }
+  unsigned at(std::size_t block, unsigned char last) const { return blocks_[block_[block] + (last & 63u)]; }
+  // Of a character beyond the first plane.
+  static unsigned beyond(char32_t c);
+  // Whether all characters of a block are of the wanted classes.
+  bool all(std::size_t block, unsigned wanted) const { return !(kinds_[block] & ~wanted); }
+
+ private:
+  static constexpr unsigned kOther = 0x100;
+  std::array<std::uint8_t, 128> ascii_;
+  std::array<std::uint16_t, 1024> block_;
+  std::array<std::uint16_t, 1024> kinds_{};  // all classes of a block; kOther too if some of its characters have none
+  std::vector<std::uint8_t> blocks_;
+};
+extern const CharClasses kClasses;
 
 // Class of the character at `p`; sets its length.
 inline unsigned class_at(const char* p, std::size_t& n) {
   const auto lead = static_cast<unsigned char>(*p);
-  if (lead < 0x80) {
-    n = 1;
-    return kClassOfAscii[lead];
-  }
-  n = unicode::length(lead);
-  const char32_t c = unicode::decode(p);
-  return kClassOfRecord[unicode::kStage2[(unicode::kStage1[c >> 7] << 7) | (c & 127)]];
+  const auto byte = [p](int i) { return static_cast<unsigned char>(p[i]); };
+  if (lead < 0x80) return n = 1, kClasses.ascii(lead);
+  if (lead < 0xE0) return n = 2, kClasses.at(lead & 31u, byte(1));
+  if (lead < 0xF0) return n = 3, kClasses.at((lead & 15u) << 6 | (byte(1) & 63u), byte(2));
+  return n = 4, CharClasses::beyond(unicode::decode(p));
 }
 
 namespace detail {
@@ -88,12 +104,33 @@ inline const char* skip_ascii_letters(const char* p, const char* end) {
   return p;
 }
 
+// The end of the run of characters at `p` from blocks that are all of the wanted classes, as those of Cyrillic and of
+// Chinese characters are.
+template <unsigned wanted>
+inline const char* skip_blocks(const char* p, const char* end) {
+  while (p < end) {
+    const auto lead = static_cast<unsigned char>(*p);
+    if (lead < 0xC0 || lead >= 0xF0) return p;
+    if (lead < 0xE0) {
+      if (!kClasses.all(lead & 31u, wanted)) return p;
+      p += 2;
+    } else {
+      if (!kClasses.all((lead & 15u) << 6 | (static_cast<unsigned char>(p[1]) & 63u), wanted)) return p;
+      p += 3;
+    }
+  }
+  return p;
+}
+
 // The end of the run of characters of the wanted classes at `p`.
 template <unsigned wanted>
 inline const char* run_of(const char* p, const char* end) {
   std::size_t n;
   for (;;) {
-    if constexpr ((wanted & kLetter) == kLetter) p = skip_ascii_letters(p, end);
+    if constexpr ((wanted & kLetter) == kLetter) {
+      p = skip_ascii_letters(p, end);
+      p = skip_blocks<wanted>(p, end);
+    }
     if (p >= end || !(class_at(p, n) & wanted)) return p;
     p += n;
   }

@@ -11,6 +11,7 @@
 #include "added_tokens.hpp"
 #include "decode_table.hpp"
 #include "decoders.hpp"
+#include "late.hpp"
 #include "models.hpp"
 #include "normalizers.hpp"
 #include "plan.hpp"
@@ -77,7 +78,6 @@ class Core {
   std::shared_ptr<const Core> splitting_special(bool split) const;
   bool splits_special() const { return split_special_; }
 
-  void encode_sequence(const SequenceInput& input, Tokens& out, Scratch& scratch) const;
   // Encodes one input into rows: truncation, template, overflow.
   void encode(const SequenceInput& first, const SequenceInput* second, std::int32_t sample, const Wanted& wanted,
               const Truncation* truncation, Scratch& scratch, Rows& out) const;
@@ -100,6 +100,8 @@ class Core {
   };
 
  private:
+  class RowWriter;
+  void encode_sequence(const SequenceInput& input, Tokens& out, Scratch& scratch) const;
   void encode_text(std::string_view text, Tokens& out, Scratch& scratch) const;
   void encode_literally(std::string_view text, std::size_t begin, std::size_t end, std::uint32_t& word, Tokens& out,
                         Scratch& scratch) const;
@@ -108,13 +110,13 @@ class Core {
   void encode_through_splits(std::string_view text, Tokens& out, Scratch& scratch) const;
   void push_added(Id id, std::string_view text, Span offset, std::uint32_t word, Tokens& out) const;
   void prepare();
-  Span trimmed(Span offset, Id id, const std::string* own, bool first, bool add_prefix_space) const;
+  const BlankTable& blank_table() const;
 
   Components components_;
   std::shared_ptr<const AddedTokens> added_;
   std::shared_ptr<const Plan> plan_;
   // White space at both ends of each token, for processors that trim it from offsets.
-  std::shared_ptr<const std::vector<Blanks>> blanks_;
+  std::shared_ptr<const Late<BlankTable>> blanks_;
   bool split_special_ = false;
 
   struct Pool {

@@ -115,6 +115,16 @@ inline bool is_continuation(char byte) { return (static_cast<unsigned char>(byte
 // Bytes of the character that this lead byte starts; texts inside the engine are always valid UTF-8.
 inline std::size_t length(unsigned char lead) { return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4; }
 
+// One to four bytes as a number, which no other bytes give.
+inline std::uint32_t packed(const char* s, std::size_t n) {
+  const auto byte = [s](int i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(s[i])); };
+  std::uint32_t out = byte(0);
+  if (n > 1) out |= byte(1) << 8;
+  if (n > 2) out |= byte(2) << 16;
+  if (n > 3) out |= byte(3) << 24;
+  return out;
+}
+
 inline char32_t decode(const char* s) {
   const auto* p = reinterpret_cast<const unsigned char*>(s);
   if (p[0] < 0x80) return p[0];

@@ -7,14 +7,22 @@
 #include <string_view>
 #include <vector>
 
+#include "unicode.hpp"
 #include "word_cache.hpp"
 
 namespace enfold::tok {
 
-// Words that are one token, by their bytes: 16 bytes for a short one, found by itself; longer ones by their hash.
+// Words that are one token, by their bytes: 16 bytes for a short one, found by itself with the key that the cache of
+// words has for it; longer ones by their hash.
 class WholeWords {
  public:
   static constexpr std::size_t kShort = 11;  // bytes
+  struct Short {
+    std::uint64_t low = 0;
+    std::uint32_t high = 0;  // three bytes more, four bits of the length in bytes and four of that in characters
+    Id id = kNoId;
+    std::uint32_t characters() const { return high >> 28; }
+  };
 
   WholeWords() = default;
   // Room for so many words, some of which have more than kShort bytes.
@@ -36,25 +44,43 @@ class WholeWords {
       return;
     }
     std::uint64_t key[2];
-    detail::load_key(bytes.data(), bytes.size(), bytes.data() + bytes.size(), 0, key);
-    const Short made{key[0], high_of(key[1], bytes.size()), id};
-    tok::prefetch(&short_[place(made.low, made.high)]);
+    detail::load_key(bytes.data(), bytes.size(), bytes.data() + bytes.size(), static_cast<unsigned>(bytes.size()), key);
+    const auto characters = static_cast<std::uint32_t>(unicode::count(bytes));
+    const Waiting made{WordCache::hash_short(key), {key[0], high_of(key[1]) | characters << 28, id}};
+    tok::prefetch(&short_[place(made.hash)]);
     // It is written when its memory has come.
-    Short& waiting = waiting_[waiting_at_++ % waiting_.size()];
+    Waiting& waiting = waiting_[waiting_at_++ % waiting_.size()];
     write(waiting);
     waiting = made;
   }
   void finish() {
-    for (Short& waiting : waiting_) {
+    for (Waiting& waiting : waiting_) {
       write(waiting);
-      waiting.high = 0;
+      waiting.word.high = 0;
     }
   }
 
-  // `key`: the word's bytes as the cache of words has them, if it has at most kShort.
-  Id find(const char* p, std::size_t n, const std::uint64_t* key) const {
+  // A word of at most kShort bytes by its hash and key in the cache of words; null if it is none of these. The memory
+  // that is looked at should have been asked for.
+  const Short* find_short(std::uint64_t hash, const std::uint64_t* key) const {
+    const std::uint32_t high = high_of(key[1]);
+    for (std::size_t i = place(hash);; i = (i + 1) & (short_.size() - 1)) {
+      const Short& word = short_[i];
+      if (word.low == key[0] && (word.high & kKeyBits) == high) return &word;
+      if (!word.high) return nullptr;
+    }
+  }
+  void prefetch_short(std::uint64_t hash) const { tok::prefetch(&short_[place(hash)]); }
+
+  // Any word; of one that is longer than all with its beginning, it is seen at once that it is none.
+  Id find(const char* p, std::size_t n, std::uint64_t hash, const std::uint64_t* key) const {
     if (too_long(p, n)) return kNoId;
-    if (n <= kShort) return short_[slot_of(key[0], high_of(key[1], n))].id;
+    if (n > kShort) return find_long(p, n);
+    const Short* word = find_short(hash, key);
+    return word ? word->id : kNoId;
+  }
+  Id find_long(const char* p, std::size_t n) const {
+    if (too_long(p, n)) return kNoId;
     const std::uint64_t hash = hash_bytes(p, n);
     for (std::size_t i = hash & (long_.size() - 1); long_[i].id != kNoId; i = (i + 1) & (long_.size() - 1)) {
       const Long& word = long_[i];
@@ -64,43 +90,42 @@ class WholeWords {
     }
     return kNoId;
   }
-  // Asks for the memory that find() will look at.
-  void prefetch(const char* p, std::size_t n, const std::uint64_t* key) const {
+  // Ask for the memory that find() will look at, first and then.
+  void prefetch_first(const char* p, std::size_t n) const { tok::prefetch(&longest_[start_of(p, n)]); }
+  void prefetch_then(const char* p, std::size_t n, std::uint64_t hash) const {
     if (too_long(p, n)) return;
-    if (n <= kShort) tok::prefetch(&short_[place(key[0], high_of(key[1], n))]);
+    if (n <= kShort) prefetch_short(hash);
     else tok::prefetch(&long_[hash_bytes(p, n) & (long_.size() - 1)]);
   }
 
  private:
-  struct Short {
-    std::uint64_t low = 0;
-    std::uint32_t high = 0;  // in its last byte the length
-    Id id = kNoId;
-  };
+  static constexpr std::uint32_t kKeyBits = 0x0FFFFFFF;
   struct Long {
     std::uint64_t hash;
     std::uint32_t at, size;  // in text_
     Id id = kNoId;
   };
-  static std::uint32_t high_of(std::uint64_t second, std::size_t n) {
-    return static_cast<std::uint32_t>((second & 0xFFFFFFu) | n << 24);
+  struct Waiting {
+    std::uint64_t hash;
+    Short word;
+  };
+  // Of the second half of a key: its first three bytes, and its last, which is the length.
+  static std::uint32_t high_of(std::uint64_t second) {
+    if constexpr (std::endian::native == std::endian::little) {
+      return static_cast<std::uint32_t>((second & 0xFFFFFFu) | second >> 56 << 24);
+    } else {
+      return static_cast<std::uint32_t>(second >> 40 | (second & 0xFFu) << 24);
+    }
   }
-  std::size_t place(std::uint64_t low, std::uint32_t high) const {
-    return mix(low ^ 0x9E3779B97F4A7C15ull, high ^ 0xD6E8FEB86659FD93ull) & (short_.size() - 1);
-  }
-  // Where a word is, or the empty slot where it would be.
-  std::size_t slot_of(std::uint64_t low, std::uint32_t high) const {
-    std::size_t i = place(low, high);
-    while (short_[i].high && (short_[i].low != low || short_[i].high != high)) i = (i + 1) & (short_.size() - 1);
-    return i;
-  }
-  void write(const Short& word) {
-    if (word.high) short_[slot_of(word.low, word.high)] = word;
+  std::size_t place(std::uint64_t hash) const { return hash & (short_.size() - 1); }
+  void write(const Waiting& waiting) {
+    if (!waiting.word.high) return;
+    std::size_t i = place(waiting.hash);
+    while (short_[i].high) i = (i + 1) & (short_.size() - 1);
+    short_[i] = waiting.word;
   }
   static std::size_t start_of(const char* p, std::size_t n) {
-    std::uint32_t x = 0;
-    std::memcpy(&x, p, n < 3 ? n : 3);
-    return x * 0x9E3779B1u >> 16;
+    return unicode::packed(p, n < 3 ? n : 3) * 0x9E3779B1u >> 16;
   }
   bool too_long(const char* p, std::size_t n) const {
     const std::size_t longest = longest_[start_of(p, n)];
@@ -110,8 +135,8 @@ class WholeWords {
   std::vector<Short> short_;
   std::vector<Long> long_;
   std::string text_;                   // of the long ones
-  std::vector<std::uint8_t> longest_;  // bytes of the longest word by its first three bytes (hashed), 255 for more
-  std::array<Short, 32> waiting_{};    // on their way into the table
+  std::vector<std::uint8_t> longest_;  // bytes of the longest word by its first three (hashed), 255 for more
+  std::array<Waiting, 32> waiting_{};  // on their way into the table
   std::size_t waiting_at_ = 0;
 };
 

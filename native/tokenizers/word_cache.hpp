@@ -7,6 +7,8 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "rows.hpp"
@@ -22,7 +24,8 @@ struct Found {
 // Tokens of words seen before. A word has two neighbouring slots to stay in; a newcomer takes the place of the one that
 // came before the last. Short words, which are most, have small slots of their own. The tables grow with what they hold
 // up to a bound, because memory that is touched first costs more than a word does. The tokens of words that have many
-// lie apart from the slots, the newest so many of them.
+// lie apart from the slots, the newest so many of them. Words too long for a slot (rules of a table, lines under
+// titles) are whole objects, a few of them.
 class WordCache {
  public:
   static constexpr std::size_t kShortKey = 15, kLongKey = 31;  // bytes
@@ -41,6 +44,14 @@ class WordCache {
     std::uint8_t characters, count;
   };
   static_assert(sizeof(Short) == 32 && sizeof(Long) == 64);
+  // A word of more than kLongKey bytes, up to kLongest.
+  struct Longest {
+    std::string bytes;
+    bool variant;
+    std::uint32_t characters;
+    std::vector<Found> tokens;
+  };
+  static constexpr std::size_t kLongest = 512;
   // A token that lies apart.
   struct Apart {
     Id id;
@@ -68,6 +79,20 @@ class WordCache {
     std::uint64_t at;
     std::memcpy(&at, where, sizeof at);
     return apart_end_ - at <= kApart ? apart_.data() + at % kApart : nullptr;
+  }
+
+  // A word longer than kLongKey; null if it is not known.
+  const Longest* find_longest(std::uint64_t hash, std::string_view bytes, bool variant) const {
+    if (longest_.empty()) return nullptr;
+    const Longest& word = longest_[hash % kMostLongest];
+    return word.bytes == bytes && word.variant == variant ? &word : nullptr;
+  }
+  // Keeps one; what had its place goes.
+  void add_longest(std::uint64_t hash, std::string_view bytes, bool variant, std::uint32_t characters,
+                   const Found* tokens, std::size_t n) {
+    if (bytes.size() > kLongest) return;
+    if (longest_.empty()) longest_.resize(kMostLongest);
+    longest_[hash % kMostLongest] = {std::string(bytes), variant, characters, {tokens, tokens + n}};
   }
 
   // Keeps a word of `bytes` bytes that is not there. Slots that were asked for before may move.
@@ -153,30 +178,39 @@ class WordCache {
   }
 
   static constexpr std::size_t kMostShort = 1 << 16, kMostLong = 1 << 14, kApart = 1 << 15;
+  static constexpr std::size_t kMostLongest = 128;
   Table<Short> shorts_{1 << 10};
   Table<Long> longs_{1 << 8};
   std::vector<Apart> apart_;
+  std::vector<Longest> longest_;
   std::uint64_t apart_end_ = 0;  // all that were ever put apart
 };
 
 namespace detail {
 
+// What load_key() does, for bytes that end close to what is readable, or on a big-endian machine.
+template <std::size_t kWords>
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+void load_key_with_care(const char* p, std::size_t n, unsigned mark, std::uint64_t (&key)[kWords]) {
+  char copy[8 * kWords] = {};
+  std::memcpy(copy, p, n);
+  copy[8 * kWords - 1] = static_cast<char>(mark);
+  for (std::size_t k = 0; k < kWords; ++k) key[k] = load64(copy + 8 * k);
+}
+
 // Bytes [0, n) of `p` with zeros behind them and `mark` as the last byte.
 template <std::size_t kWords>
 inline void load_key(const char* p, std::size_t n, const char* limit, unsigned mark, std::uint64_t (&key)[kWords]) {
-  constexpr std::size_t kBytes = 8 * kWords;
-  if (std::endian::native == std::endian::little && p + kBytes <= limit) {
-    for (std::size_t k = 0; k < kWords; ++k) {
-      const std::size_t left = n > 8 * k ? n - 8 * k : 0;
-      key[k] = load64(p + 8 * k) & (left >= 8 ? ~0ull : (1ull << 8 * left) - 1);
-    }
-    key[kWords - 1] |= static_cast<std::uint64_t>(mark) << 56;
-    return;
+  if (std::endian::native != std::endian::little || p + 8 * kWords > limit) {
+    return load_key_with_care(p, n, mark, key);
   }
-  char copy[kBytes] = {};
-  std::memcpy(copy, p, n);
-  copy[kBytes - 1] = static_cast<char>(mark);
-  for (std::size_t k = 0; k < kWords; ++k) key[k] = load64(copy + 8 * k);
+  for (std::size_t k = 0; k < kWords; ++k) {
+    const std::size_t left = n > 8 * k ? n - 8 * k : 0;
+    key[k] = load64(p + 8 * k) & (left >= 8 ? ~0ull : (1ull << 8 * left) - 1);
+  }
+  key[kWords - 1] |= static_cast<std::uint64_t>(mark) << 56;
 }
 
 }  // namespace detail
