@@ -281,11 +281,10 @@ class Mapped(Core):
         """The numbers, within this data set, of the rows from `start` to `stop` that stay."""
         block = size or DEFAULT_BATCH_ROWS
         kept: list[np.ndarray] = []
-        calls = step.calls(self._as_rows(self._tables(block, start=start, stop=stop)), first=start, rank=rank)
-        for _, group in groupby(calls, key=lambda call: id(call.rows)):
-            made = list(group)
-            mask = step.mask(made[0]) if step.batched else np.array([step.mask(call)[0] for call in made])
-            kept.append(np.flatnonzero(mask) + made[0].first)
+        blocks = self._as_rows(self._tables(block, start=start, stop=stop))
+        for mask in step.masks(blocks, first=start, rank=rank):
+            kept.append(np.flatnonzero(mask) + start)
+            start += len(mask)
             done(len(mask))
         return np.concatenate(kept) if kept else np.empty(0, np.int64)
 

@@ -32,7 +32,7 @@ class Rows:
         heavy: columns whose values are decoded one by one and not kept (images, audio), for a row-wise function.
     """
 
-    __slots__ = ("_columns", "decoder", "formatter", "heavy", "names", "num_rows", "table")
+    __slots__ = ("_columns", "_lasting", "decoded", "decoder", "formatter", "heavy", "names", "num_rows", "table")
 
     def __init__(
         self,
@@ -43,6 +43,9 @@ class Rows:
         heavy: frozenset[str] = frozenset(),
     ):
         self.formatter, self.decoder, self.heavy = formatter, decoder, heavy
+        self._lasting: dict[str, bool] = {}
+        # Columns of lasting values that a row has looked at: the next row needn't ask what kind they are.
+        self.decoded: dict[str, Sequence[Any]] = {}
         if not isinstance(source, Mapping):
             self.table: Any = source
             self._columns: dict[str, Sequence[Any]] = {}
@@ -76,8 +79,10 @@ class Rows:
         """Whether the values are such that a function can't alter them in place (numbers, strings, …)."""
         if self.table is None or name in self.heavy:
             return False
-        type = self.table.schema.field(name).type
-        return not (pa.types.is_nested(type) or isinstance(type, pa.BaseExtensionType))
+        if name not in self._lasting:
+            type = self.table.schema.field(name).type
+            self._lasting[name] = not (pa.types.is_nested(type) or isinstance(type, pa.BaseExtensionType))
+        return self._lasting[name]
 
     def slice(self, start: int, length: int) -> "Rows":
         """Rows `start` to `start + length`."""
@@ -192,12 +197,23 @@ class LazyRow(_Lazy):
     __slots__ = ("index",)
 
     def __init__(self, rows: Rows, index: int):
-        super().__init__(rows)
+        self.rows = rows
+        self.names = None
+        self.held = {}
         self.index = index
+
+    def __getitem__(self, name: str) -> Any:
+        if self.names is None and not self.held:
+            column = self.rows.decoded.get(name)
+            if column is not None:
+                return column[self.index]
+        return super().__getitem__(name)
 
     def _look(self, name: str) -> Any:
         value = self.rows.value(name, self.index)
-        if not self.rows.lasting(name):
+        if self.rows.lasting(name):
+            self.rows.decoded[name] = self.rows.column(name)
+        else:
             self.held[name] = value
         return value
 

@@ -10,7 +10,7 @@
 - `Map.batch(call)` → columns of a batched call; `Map.row(call)` → the values of one row, as Python objects;
   `Map.gather(calls)` → columns of the row-wise calls of one block. Each is None where the function returned None (the
   rows stay as they are), and a `pa.Table` where it returned a table or a data frame (which stands for all columns).
-- `Filter.mask(call)` → booleans, one a row of the call.
+- `Filter.mask(call)` → booleans, one a row of the call; `Filter.masks(blocks)` → an array for each block.
 
 An exception of the function passes as it is, with a note that names the rows.
 """
@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -271,6 +272,26 @@ class Map(Step):
 @dataclass(frozen=True)
 class Filter(Step):
     """Which rows stay: the function returns a truth value for a row, or one for each row of a batch."""
+
+    def masks(self, blocks: Iterable[Rows], *, first: int = 0, rank: int | None = None) -> Iterator[np.ndarray]:
+        """Booleans, one a row, for each block in turn."""
+        if self.batched or self.is_async:
+            for _, group in groupby(self.calls(blocks, first=first, rank=rank), key=lambda call: id(call.rows)):
+                yield np.concatenate([self.mask(call) for call in group])
+            return
+        # Row by row, with nothing kept of a call but its answer.
+        for rows in blocks:
+            mask = np.zeros(len(rows), bool)
+            row = 0
+            try:
+                for row in range(len(rows)):
+                    call = Call(rows, row, first + row, self._inputs(rows, row))
+                    mask[row] = _truth(self.function(*self._arguments(call, rank), **self.fn_kwargs))
+            except Exception as error:
+                error.add_note(f"row {first + row}")
+                raise
+            yield mask
+            first += len(rows)
 
     def mask(self, call: Call) -> np.ndarray:
         """Booleans, one a row of the call."""
