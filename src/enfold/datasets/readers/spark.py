@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from enfold.base.errors import ArgumentError
 from enfold.base.lazy import require
-from enfold.datasets.readers.base import skipping
-from enfold.datasets.sources import Source
+from enfold.datasets.sources import Row, Source, tables_of_rows
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class SparkSource(Source):
 
     def __post_init__(self) -> None:
         require("pyspark", extra="spark", purpose="Reading a Spark frame")
-        if not hasattr(self.df, "toArrow"):
-            raise ArgumentError(f"df= is a {type(self.df).__name__}; expected a frame of pyspark 4 or later.")
+        if not hasattr(self.df, "semanticHash"):
+            raise ArgumentError(f"df= is a {type(self.df).__name__}; expected a frame of pyspark.")
 
     @property
     def _parts(self) -> tuple[int, ...]:
@@ -38,15 +37,21 @@ class SparkSource(Source):
     def num_shards(self) -> int:
         return len(self._parts)
 
+    def examples(self, shard: int, skip_rows: int = 0) -> Iterator[Row]:
+        """The partition's rows. Partitions are those of `df.rdd`: another query of the frame may cut it otherwise."""
+        rows = self.df.sparkSession.sparkContext.runJob(self.df.rdd, list, [self._parts[shard]])
+        yield from (row.asDict(recursive=True) for row in rows[skip_rows:])
+
     def read(self, shard: int, skip_rows: int = 0) -> Iterator[pa.Table]:
-        from pyspark.sql.functions import spark_partition_id  # pyright: ignore[reportMissingImports]
+        yield from tables_of_rows(self.examples(shard, skip_rows), self.features or self._told())
 
-        table = self.df.where(spark_partition_id() == self._parts[shard]).toArrow().replace_schema_metadata(None)
-        if self.features is not None:
-            from enfold.datasets.features.casting import cast_table
+    def _told(self) -> Any:
+        """The features that the frame's schema tells."""
+        from pyspark.sql.pandas.types import to_arrow_schema  # pyright: ignore[reportMissingImports]
 
-            table = cast_table(table, self.features)
-        yield from skipping([table], skip_rows)
+        from enfold.datasets.features import Features
+
+        return Features.from_arrow_schema(to_arrow_schema(self.df.schema))
 
     def subset(self, shards: Sequence[int]) -> SparkSource:
         return SparkSource(self.df, self.features, tuple(self._parts[shard] for shard in shards))
