@@ -237,6 +237,7 @@ BAD = [
     ("csv", "a,b\n1,x\n2,y,z\n3,q\n", 2, "3 cells"),
     ("csv", b"a,b\n1,x\n2,\xff\n3,q\n", 2, "not UTF-8"),
     ("json", '{"a":1}\nnope\n{"a":2}\n', 2, "no JSON"),
+    ("json", '{"a": 1}\n{"a": \n{"a": 3}\n', 2, "no JSON"),
     ("json", b'{"a":"x"}\n{"a":"\xff"}\n{"a":"y"}\n', 2, "UTF-8"),
     ("text", b"a\n\xff\nb\n", 2, "utf-8"),
 ]

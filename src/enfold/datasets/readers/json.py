@@ -90,15 +90,19 @@ class JsonReader(Reader):
                 table = self._arrow(encoded)
                 if mixed or self.on_mixed_types is None or not any(map(_holds_object, table.schema.types)):
                     break
-                mixed = mixed_places([json.loads(line) for line in lines.split(b"\n") if line.strip()])
+                mixed = mixed_places(_rows(lines))
                 if mixed:
                     encoded, table = _encoded(lines, mixed), None
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowInvalid, json.JSONDecodeError) as error:
                 changed = _CHANGED.search(str(error))
                 if self.on_mixed_types is None or changed is None:
                     self._explain(opened, error)
                     raise AssertionError from error
-                rows = [json.loads(line) for line in lines.split(b"\n") if line.strip()]
+                try:
+                    rows = _rows(lines)
+                except ValueError as reason:
+                    self._explain(opened, reason)
+                    raise AssertionError from reason
                 found = [place for place in mixed_places(rows, scalars=True) if place not in mixed]
                 if not found:
                     self._explain(opened, error)
@@ -300,13 +304,20 @@ def _changed(feature: Any, place: Path, to: Any) -> Any:
 
 def _encoded(lines: bytes, places: Sequence[Path]) -> bytes:
     """The lines with what stands in these places replaced by its JSON text."""
-    rows = (json.loads(line) for line in lines.split(b"\n") if line.strip())
     encoded = []
-    for row in rows:
+    for row in _rows(lines):
         for place in places:
             row = _encode_at(row, place)
         encoded.append(_dumped(row))
     return b"\n".join(encoded)
+
+
+def _rows(lines: bytes) -> list[Any]:
+    """The values of lines; one of them may span several."""
+    try:
+        return [json.loads(line) for line in lines.split(b"\n") if line.strip()]
+    except ValueError:
+        return list(_whole_values(lines))
 
 
 def _whole_values(data: bytes) -> Iterator[Any]:
