@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from enfold.base.errors import ArgumentError, ConfigError
+from enfold.models.accessors import Accessors
 from enfold.models.config import PreTrainedConfig
 from enfold.nn.attention import backend_name
 from enfold.nn.linear import Linear
@@ -17,7 +18,7 @@ from enfold.nn.modules import RMSNormFromOne, Stack, join_groups
 from enfold.weights.names import NameTable
 
 
-class PreTrainedModel(nn.Module):
+class PreTrainedModel(Accessors, nn.Module):
     """A model of some family.
 
     Class attributes of a family:
