@@ -113,6 +113,14 @@ def test_what_it_is(name):
     assert other._resolve_features().features.to_dict() == one._resolve_features().features.to_dict()
 
 
+def test_what_is_known_of_it():
+    info = enfold_datasets.DatasetInfo(description="rows", license="mit", version="1.2.0", dataset_size=5)
+    dataset = IterableDataset.from_dict({"a": [1]}, info=info, split="test").filter(lambda row: True)
+    known = (dataset.description, dataset.license, str(dataset.version), dataset.dataset_size, dataset.split)
+    assert known == ("rows", "mit", "1.2.0", 5, "test")
+    assert dataset.info.features == Features({"a": Value("int64")})
+
+
 def test_values_become_what_features_say():
     features = Features({"a": Value("float32"), "c": ClassLabel(names=["no", "yes"])})
     dataset = IterableDataset.from_dict({"a": [1, 2]}).map(lambda row: {"c": "yes"}, features=features)

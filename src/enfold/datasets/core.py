@@ -16,7 +16,7 @@ from enfold.base.errors import ArgumentError, DatasetError
 from enfold.datasets.features import Features, cast_table, require_decoding
 from enfold.datasets.fingerprint import next_fingerprint
 from enfold.datasets.formats import format_name, formatter
-from enfold.datasets.info import DatasetInfo
+from enfold.datasets.info import DatasetInfo, Described
 from enfold.datasets.table import Blocks, pieces
 
 # Rows decoded at once while iterating: few enough to be held, enough that the cost of a table is shared.
@@ -26,7 +26,7 @@ ITER_ROWS = 1000
 TABLE_FORMATS = ("arrow", "pandas", "polars")
 
 
-class Core:
+class Core(Described):
     """Rows, and how they are shown.
 
     Args:
@@ -403,56 +403,6 @@ class Core:
                 f"{method} would leave the search indexes {sorted(self._indexes)} pointing at other rows: call "
                 f"drop_index() first, and add them again afterwards"
             )
-
-    # What else it names
-
-    @property
-    def description(self) -> str:
-        return self._info.description
-
-    @property
-    def citation(self) -> str:
-        return self._info.citation
-
-    @property
-    def homepage(self) -> str:
-        return self._info.homepage
-
-    @property
-    def license(self) -> str:
-        return self._info.license
-
-    @property
-    def builder_name(self) -> str | None:
-        return self._info.builder_name
-
-    @property
-    def config_name(self) -> str | None:
-        return self._info.config_name
-
-    @property
-    def version(self) -> Any:
-        return self._info.version
-
-    @property
-    def dataset_size(self) -> int | None:
-        return self._info.dataset_size
-
-    @property
-    def download_size(self) -> int | None:
-        return self._info.download_size
-
-    @property
-    def size_in_bytes(self) -> int | None:
-        return self._info.size_in_bytes
-
-    @property
-    def download_checksums(self) -> dict | None:
-        return self._info.download_checksums
-
-    @property
-    def supervised_keys(self) -> Any:
-        return self._info.supervised_keys
 
 
 class IndexedError(DatasetError):

@@ -229,6 +229,60 @@ class DatasetInfo:
         return cls.from_dict(entry)
 
 
+class Described:
+    """What is known of a dataset, by its own names: both kinds of dataset have them."""
+
+    _info: DatasetInfo
+
+    @property
+    def description(self) -> str:
+        return self._info.description
+
+    @property
+    def citation(self) -> str:
+        return self._info.citation
+
+    @property
+    def homepage(self) -> str:
+        return self._info.homepage
+
+    @property
+    def license(self) -> str:
+        return self._info.license
+
+    @property
+    def builder_name(self) -> str | None:
+        return self._info.builder_name
+
+    @property
+    def config_name(self) -> str | None:
+        return self._info.config_name
+
+    @property
+    def version(self) -> Any:
+        return self._info.version
+
+    @property
+    def dataset_size(self) -> int | None:
+        return self._info.dataset_size
+
+    @property
+    def download_size(self) -> int | None:
+        return self._info.download_size
+
+    @property
+    def size_in_bytes(self) -> int | None:
+        return self._info.size_in_bytes
+
+    @property
+    def download_checksums(self) -> dict | None:
+        return self._info.download_checksums
+
+    @property
+    def supervised_keys(self) -> Any:
+        return self._info.supervised_keys
+
+
 def _filesystem(path: str | os.PathLike, storage_options: dict | None):
     import fsspec
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from enfold.base.errors import ArgumentError, DatasetError
-from enfold.datasets.info import DatasetInfo
+from enfold.datasets.info import DatasetInfo, Described
 from enfold.datasets.iterable_exports import Exports
 from enfold.datasets.iterable_origins import Origins
 from enfold.datasets.iterable_steps import Steps
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 HEAD = 5
 
 
-class IterableDataset(Origins, Steps, Exports, Publishing):
+class IterableDataset(Origins, Steps, Exports, Publishing, Described):
     """Rows in the order they are read; a step is run when its rows are wanted.
 
         rows = load_dataset("json", data_files="*.jsonl", split="train", streaming=True)

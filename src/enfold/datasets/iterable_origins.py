@@ -117,6 +117,17 @@ class Origins:
         return cls(GeneratorSource(generator, gen_kwargs or {}, features), info, split)  # pyright: ignore[reportCallIssue]
 
     @classmethod
+    def from_spark(cls, df: Any, split: str | None = None, features: Features | None = None, **kwargs: Any) -> Self:
+        """A Spark frame; its partitions are the shards, in Spark's order."""
+        from enfold.datasets.readers.spark import SparkSource
+
+        if kwargs:
+            raise ArgumentError(
+                f"from_spark has no options {sorted(kwargs)}: a stream of a Spark frame writes no files"
+            )
+        return cls(SparkSource(df, features), None, split)  # pyright: ignore[reportCallIssue]
+
+    @classmethod
     def from_file(cls, filename: str) -> Self:
         """An Arrow file, memory-mapped."""
         from enfold.datasets.table import open_mapped

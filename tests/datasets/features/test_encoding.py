@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import decimal
 import json
-import uuid
 
 import numpy as np
 import pandas as pd
@@ -130,16 +129,6 @@ def test_inference_of_all_that_people_pass(what):
 @pytest.mark.parametrize("values", [[1, 0], [[1, 0], None], [[[1], []]], [2**40, 1], [1.5], [[[[1]]]]], ids=str)
 def test_what_tokenizers_return_is_narrowed(name, values):
     assert infer(values, name=name)[0].equals(pa.array(OptimizedTypedSequence(values, col=name)))
-
-
-def test_what_the_reference_reads_otherwise_or_not_at_all():
-    assert infer([np.datetime64("2020-01-02"), None])[0].to_pylist() == [datetime.date(2020, 1, 2), None]
-    assert infer([np.array(1), np.array(2)])[0].to_pylist() == [1, 2]
-    assert infer([uuid.UUID(int=1)])[1] == Value("fixed_size_binary[16]")
-    with pytest.raises(DatasetError, match=r"row 1: .*surrogates not allowed"):
-        infer(["a", "\ud800"])
-    with pytest.raises(DatasetError, match="too large"):
-        infer([2**70])
 
 
 def test_dataclasses_are_structs():

@@ -1,9 +1,7 @@
 """Each format beside the reference's, on the same table: rows, columns, batches; shapes, types, values."""
 
-import copy
 import datetime
 import decimal
-import pickle
 
 import numpy as np
 import pandas as pd
@@ -273,15 +271,6 @@ def test_gradients_reach_every_row():
         assert row["x"].is_leaf
         assert row["y"].is_leaf
         assert row["x"].requires_grad
-
-
-@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas", "polars", "arrow"])
-def test_formats_travel_to_other_processes(kind):
-    table = to_table({"x": [1, 2], "j": [{"a": 1}, [2]]}, on_mixed_types="use_json")
-    made = formatter(kind, features=Features.from_arrow_schema(table.schema))
-    made.batch(table)
-    for other in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
-        assert str(other.batch(table)) == str(made.batch(table))
 
 
 def test_no_rows():

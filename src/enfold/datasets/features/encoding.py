@@ -31,7 +31,6 @@ NARROW = {
 """Columns that a tokenizer returns, and the smaller integers that hold them where no type is asked for."""
 
 Mixed = Literal["use_json"] | None
-INFERRED = "of the type that its values have in common; Json() holds any"
 
 
 def to_table(
@@ -87,7 +86,7 @@ def infer(
     try:
         array, feature = _inferred(values, on_mixed_types)
     except FAILURES as error:
-        misfit(name, INFERRED, len(values), lambda rows: _inferred(values[:rows], on_mixed_types), error)
+        misfit(name, "inferred", len(values), lambda rows: _inferred(values[:rows], on_mixed_types), error)
         raise
     if like is None and name in NARROW:
         array, feature = _narrowed(array, feature, NARROW[name])
@@ -377,8 +376,6 @@ def to_python(value: Any) -> Any:
 
 def _foreign_python(value: Any) -> Any:
     """What pandas and whatever else has `__array__` hand over."""
-    if type(value) is np.datetime64 and np.datetime_data(value.dtype)[0] == "D":
-        return value.item()  # Arrow reads single dates of numpy in no other unit than theirs
     for name in ("to_pydatetime", "to_pytimedelta"):
         if hasattr(value, name):
             return getattr(value, name)()

@@ -12,10 +12,6 @@ from enfold.datasets.features.decoding import Decoder
 from enfold.datasets.features.schema import METADATA_KEY
 
 
-def _remade(kind: type, args: tuple, options: dict[str, Any]) -> Any:
-    return kind(*args, **options)
-
-
 class Format:
     """How a table is shown.
 
@@ -28,17 +24,6 @@ class Format:
         self.features, self.tokens = features, token_per_repo_id
         self._decoders: dict[str, Decoder | None] = {}
         self._told: tuple[Any, Features] | None = None
-
-    _made_with: tuple[tuple, dict[str, Any]]
-
-    def __new__(cls, *args: Any, **options: Any) -> "Format":
-        made = super().__new__(cls)
-        made._made_with = args, options
-        return made
-
-    def __reduce__(self) -> Any:
-        # modules and decoders can't travel to another process; what they were made of can
-        return _remade, (type(self), *self._made_with)
 
     def row(self, table: pa.Table) -> Any:
         """A table of one row, as a row."""

@@ -16,8 +16,8 @@ import pyarrow as pa
 from enfold.base.errors import DatasetError
 
 if TYPE_CHECKING:
-    from enfold.datasets.rows import Formatter
     from enfold.datasets.streams.node import Node
+    from enfold.datasets.streams.show import Decoder
 
 # Where a stream is to go on: a dictionary of JSON values, None for its beginning.
 Place = dict[str, Any] | None
@@ -30,7 +30,7 @@ class Stored(Sequence[Any]):
 
     __slots__ = ("decoder", "name", "table")
 
-    def __init__(self, table: pa.Table, name: str, decoder: Formatter):
+    def __init__(self, table: pa.Table, name: str, decoder: Decoder):
         self.table, self.name, self.decoder = table, name, decoder
 
     def __len__(self) -> int:
@@ -47,8 +47,12 @@ class Stored(Sequence[Any]):
         return self._decoded(self.table.slice(index, 1))[0]
 
     def __iter__(self) -> Iterator[Any]:
-        # Values of media are large: one at a time.
-        return (self[index] for index in range(len(self)))
+        return (self[index] for index in range(len(self))) if self.is_heavy else iter(self.tolist())
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether its values are large when they are decoded."""
+        return self.name in self.decoder.heavy
 
     def tolist(self) -> Sequence[Any]:
         """All values."""
@@ -129,7 +133,7 @@ def _picked(column: Any, indices: np.ndarray) -> Any:
     return [column[index] for index in indices.tolist()]
 
 
-def join(parts: Sequence[Rows], decoder: Formatter) -> Rows:
+def join(parts: Sequence[Rows], decoder: Decoder) -> Rows:
     """The parts, one after the other: a table where all of them are tables of one schema, else a list of rows."""
     if len(parts) == 1:
         return parts[0]
@@ -141,7 +145,7 @@ def join(parts: Sequence[Rows], decoder: Formatter) -> Rows:
     return [row for part in parts for row in listed(part, decoder)]
 
 
-def listed(rows: Rows, decoder: Formatter) -> list[dict[str, Any]]:
+def listed(rows: Rows, decoder: Decoder) -> list[dict[str, Any]]:
     """The rows as dictionaries of Python objects."""
     if isinstance(rows, list):
         return rows
@@ -162,7 +166,7 @@ def columned(rows: Rows) -> Rows:
     return Columns({name: [row.get(name) for row in rows] for name in names}, len(rows))
 
 
-def batches_of(blocks: Iterable[Block], size: int | None, decoder: Formatter) -> Iterator[Rows]:
+def batches_of(blocks: Iterable[Block], size: int | None, decoder: Decoder) -> Iterator[Rows]:
     """The rows of blocks in batches of `size` (None: all in one)."""
     parts, missing = [], size
     for block in blocks:
@@ -235,7 +239,7 @@ def found(mark: Mark) -> Place:
 
 
 def batches(
-    reader: Reader, size: int | None, decoder: Formatter, *, drop_last: bool = False
+    reader: Reader, size: int | None, decoder: Decoder, *, drop_last: bool = False
 ) -> Iterator[tuple[Rows, Mark, Mark]]:
     """Rows in batches of `size` (None: all in one), each with the marks of where it begins and ends."""
     while True:

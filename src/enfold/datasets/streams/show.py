@@ -109,7 +109,7 @@ class View:
             yield from rows
             return
         number = count(rows)
-        media = isinstance(rows, Columns) and any(isinstance(column, Stored) for column in rows.values())
+        media = isinstance(rows, Columns) and any(isinstance(one, Stored) and one.is_heavy for one in rows.values())
         size = 1 if media or self.decoder.heavy else MOST_SHOWN
         for start in range(0, number, size):
             part = cut(rows, start, min(start + size, number))
