@@ -88,7 +88,7 @@ def cases() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
     def intervals() -> Any:
         judge = type(reference.evaluator("text-classification"))
         columns = {"predictions": answers[:100], "references": labels[:100]}
-        return judge._compute_confidence_interval(Accuracy(), columns, ["accuracy"], n_resamples=100, random_state=0)
+        return judge._compute_confidence_interval(Accuracy(), columns, ["accuracy"], n_resamples=20, random_state=0)
 
     drawn = {"predictions": np.array(answers[:100]), "references": np.array(labels[:100])}
     return {
@@ -107,8 +107,8 @@ def cases() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
             lambda: Accuracy().compute(predictions=answers, references=labels),
         ),
         "accuracy, row by row": (lambda: one_by_one(evaluate.load("accuracy")), lambda: one_by_one(Accuracy())),
-        "intervals of 100 rows, 100 samples": (
-            lambda: metrics.confidence_interval(metrics.accuracy, n_resamples=100, random_state=0, **drawn),
+        "intervals of 100 rows, 20 samples": (
+            lambda: metrics.confidence_interval(metrics.accuracy, n_resamples=20, random_state=0, **drawn),
             intervals,
         ),
     }

@@ -57,25 +57,12 @@ class WordNet:
 
     def _bases(self, word: str, part: str) -> list[str]:
         """The base forms of a word that are entries."""
-        known = self._index[part]
         if word in self._irregular[part]:
-            forms = [word, *self._irregular[part][word]]
-            return list(dict.fromkeys(form for form in forms if form in known))
-        forms = self._shortened([word], part)
-        found = [form for form in [word, *forms] if form in known]
-        while forms and not found:
-            forms = self._shortened(forms, part)
-            found = [form for form in forms if form in known]
-        return list(dict.fromkeys(found))
-
-    @staticmethod
-    def _shortened(forms: list[str], part: str) -> list[str]:
-        return [
-            form[: len(form) - len(ending)] + before
-            for form in forms
-            for ending, before in _RULES[part]
-            if form.endswith(ending)
-        ]
+            forms = self._irregular[part][word]
+        else:
+            rules = _RULES[part]
+            forms = [word[: len(word) - len(ending)] + before for ending, before in rules if word.endswith(ending)]
+        return [form for form in dict.fromkeys([word, *forms]) if form in self._index[part]]
 
     def _read_index(self, part: str) -> dict[str, list[int]]:
         index = {}
