@@ -55,3 +55,9 @@ def test_streams_and_files_are_mapped_whole_or_refused(tmp_path, new):
         path.write_bytes(whole[:keep])
         with pytest.raises(DatasetError, match="no whole Arrow file"):
             open_mapped(path)
+
+
+@given(st.lists(st.integers(0, 199), min_size=60, max_size=120))
+def test_many_rows_of_few_batches_are_taken_together(indices):
+    table = pa.concat_tables([pa.table({"n": list(range(start, start + 50))}) for start in range(0, 200, 50)])
+    assert rows(Blocks(table).take(np.array(indices, np.int64))) == indices
