@@ -495,6 +495,13 @@ def test_what_can_not_be_loaded_says_why(arguments, error, what):
         load_dataset(**arguments)
 
 
+def test_trust_in_scripts_changes_nothing(folder, caplog):
+    root = folder({"train.csv": ROWS})
+    with caplog.at_level("WARNING", logger="enfold.datasets"):
+        assert len(load_dataset(root, split="train", trust_remote_code=True)) == 2
+    assert "no script is ever run" in caplog.text
+
+
 def test_other_mistakes_are_named(folder, tmp_path):
     root = folder({"train.csv": ROWS, "x.py": "raise SystemExit"})
     with pytest.raises(DatasetError, match="no script is ever run"):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enfold.base.errors import DataFilesNotFoundError
-from enfold.datasets import load_dataset
+from enfold.datasets import Dataset, load_dataset
 
 ROWS = "a,b\n1,x\n2,y\n"
 
@@ -79,6 +79,7 @@ def test_a_spark_frame():
         assert data[0]["c"] == [data[0]["a"], data[0]["a"] + 1]
         assert data[0]["d"] == {"x": data[0]["a"]}
         assert load_dataset("spark", df=frame, split="train").cache_files == data.cache_files
+        assert Dataset.from_spark(frame).to_list() == data.to_list()
         stream = load_dataset("spark", df=frame, split="train", streaming=True)
         assert stream.num_shards == 3
         assert list(stream) == data.to_list()

@@ -234,6 +234,23 @@ class Dataset(Columned, Ordered, Saved, Searching, Publishing):
             **kwargs,
         )
 
+    @classmethod
+    def from_spark(
+        cls,
+        df: Any,
+        split: str | None = None,
+        features: Features | None = None,
+        keep_in_memory: bool = False,
+        cache_dir: str | None = None,
+        working_dir: str | None = None,
+        load_from_cache_file: bool = True,
+    ) -> Self:
+        """The rows of a Spark frame, written into Arrow once for the same plan, a partition at a time."""
+        if working_dir is not None:
+            raise ArgumentError("working_dir= is for workers that write the files; here the driver does. Leave it out.")
+        mode = None if load_from_cache_file else "reuse_cache_if_exists"
+        return _loaded("spark", None, split, features, cache_dir, keep_in_memory, None, df=df, download_mode=mode)
+
     def cleanup_cache_files(self) -> int:
         """Remove the results of `map` and kin beside the rows' files, but those in use here; returns how many."""
         used = {os.path.abspath(entry["filename"]) for entry in self.cache_files}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from enfold.base.errors import ArgumentError, DataFilesNotFoundError, DatasetError, NotBuiltError
+from enfold.base.logging import get_logger
 from enfold.datasets.builder import BuilderConfig, DatasetBuilder, DownloadMode, VerificationMode
 from enfold.datasets.cache import cache_directory
 from enfold.datasets.card import Card, read_card
@@ -129,6 +130,8 @@ def load_dataset_builder(
     """The dataset described, its files found and not yet read. The arguments are those of `load_dataset`."""
     if download_config is not None:
         raise NotBuiltError("download_config= is not built. Pass token=, storage_options=, cache_dir=, download_mode=.")
+    if config_kwargs.pop("trust_remote_code", None):
+        get_logger("enfold.datasets").warning("trust_remote_code=True changes nothing: no script is ever run.")
     mode = DownloadMode(download_mode or DownloadMode.REUSE_DATASET_IF_EXISTS)
     path = os.fspath(path)
     root = Path(cache_dir).expanduser() if cache_dir is not None else cache_directory()
