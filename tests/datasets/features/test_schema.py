@@ -116,6 +116,31 @@ def test_metadata_that_fits_no_longer_gives_way_to_the_types():
     assert Features.from_arrow_schema(schema) == {"a": ClassLabel(names=["x"]), "b": Value("string")}
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"{",
+        b"[]",
+        b'{"info": 3}',
+        b'{"info": {"features": {"a": 1}}}',
+        b'{"info": {"features": {"a": {"_type": "Evil"}}}}',
+    ],
+)
+def test_metadata_that_is_torn(metadata):
+    with pytest.raises(DatasetError, match="metadata of an Arrow schema"):
+        Features.from_arrow_schema(pa.schema({"a": pa.int8()}, metadata={"huggingface": metadata}))
+
+
+@pytest.mark.parametrize("data", ["", "{}", "[[1], 3]", '[[1, 2, 3], "int8"]', '[[1, 2], "int7"]'])
+def test_extension_types_that_are_torn(data):
+    marks = {
+        "ARROW:extension:name": "datasets.features.features.Array2DExtensionType",
+        "ARROW:extension:metadata": data,
+    }
+    with pytest.raises(DatasetError, match="can't be read"):
+        Features.from_arrow_schema(pa.schema([pa.field("a", pa.list_(pa.list_(pa.int8())), metadata=marks)]))
+
+
 def test_sequences():
     assert Sequence(Value("int8"), length=2) == List(Value("int8"), length=2)
     assert Sequence({"a": Value("int8")}) == {"a": List(Value("int8"))}

@@ -196,5 +196,10 @@ def array_feature(name: str, data: bytes | str) -> ArrayND | None:
     """The feature that an extension type's name and data stand for; None for other extensions."""
     if name not in ARRAYS:
         return None
-    shape, dtype = json.loads(data)
-    return ARRAYS[name](shape=tuple(shape), dtype=dtype)
+    try:
+        shape, dtype = json.loads(data)
+        found = ARRAYS[name](shape=tuple(shape), dtype=dtype)
+        found()
+        return found
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"The shape of an Arrow extension type {name} can't be read: {error}") from error

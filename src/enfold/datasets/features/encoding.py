@@ -380,7 +380,8 @@ def _foreign_python(value: Any) -> Any:
         if hasattr(value, name):
             return getattr(value, name)()
     if type(value).__name__ == "DataFrame" and hasattr(value, "to_dict"):
-        return {key: to_python(list(column)) for key, column in value.items()}
+        frame: Any = value
+        return {key: to_python(list(column)) for key, column in frame.items()}
     if not isinstance(value, np.generic) and hasattr(value, "tolist"):
         return to_python(value.tolist())
     if not isinstance(value, np.generic) and hasattr(value, "__array__"):

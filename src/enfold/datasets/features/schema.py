@@ -138,9 +138,7 @@ class Features(dict):
     @classmethod
     def from_arrow_schema(cls, schema: pa.Schema) -> "Features":
         """The features in the schema's metadata where they fit its types, else what the types say."""
-        noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
-        described = (noted.get("info") or {}).get("features") if isinstance(noted, dict) else None
-        told = cls.from_dict(described) if described else cls()
+        told = cls._noted((schema.metadata or {}).get(METADATA_KEY, b"{}"))
         return cls(
             {
                 field.name: told[field.name]
@@ -149,6 +147,18 @@ class Features(dict):
                 for field in schema
             }
         )
+
+    @classmethod
+    def _noted(cls, metadata: bytes) -> "Features":
+        """The features that a schema's metadata describes, if any."""
+        try:
+            described = (json.loads(metadata).get("info") or {}).get("features")
+            return cls.from_dict(described) if described else cls()
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DatasetError(
+                f"The features in the metadata of an Arrow schema can't be read: {error}. Drop the metadata "
+                "(table.replace_schema_metadata()) to go by the types alone."
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: `{"label": {"names": […], "_type": "ClassLabel"}}`."""
