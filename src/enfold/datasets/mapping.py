@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from enfold.base.errors import ArgumentError, DatasetError, NotBuiltError
+from enfold.base.errors import ArgumentError, DatasetError
 from enfold.datasets.cache import build_once, is_caching_enabled, scratch_directory
 from enfold.datasets.core import Core, IndexedError
 from enfold.datasets.features import Features, cast_table
@@ -54,8 +54,6 @@ class Mapped(Core):
         desc: str | None = None,
         try_original_type: bool | None = True,
         on_mixed_types: str | None = "use_json",
-        *,
-        executor: str | None = None,
     ) -> Self:
         """Update every row, or every batch of rows, with what a function returns.
 
@@ -83,7 +81,6 @@ class Mapped(Core):
             desc: text before the progress bar.
             try_original_type: keep the type of a column that exists where its new values allow it.
             on_mixed_types: "use_json": values without a common type become `Json`; None: they are an error.
-            executor: "ray": `num_proc` tasks on a Ray cluster instead of processes.
         """
         batched_all = batched and (batch_size is None or batch_size <= 0)
         num_proc = _checked_processes(num_proc, len(self), suffix_template)
@@ -132,7 +129,7 @@ class Mapped(Core):
                 writer.close()
             return writer.table() if path is None else pa.table({})
 
-        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory, executor)
+        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory)
         tables = shards.run(write, load_from_cache_file, desc or "Map", self._total(batched, options))
         if tables is None:
             return self
@@ -155,8 +152,6 @@ class Mapped(Core):
         suffix_template: str = SUFFIX_TEMPLATE,
         new_fingerprint: str | None = None,
         desc: str | None = None,
-        *,
-        executor: str | None = None,
     ) -> Self:
         """The rows for which a function is true, by their numbers: no row is copied.
 
@@ -188,7 +183,7 @@ class Mapped(Core):
                 kept = self._indices[kept]
             return write_indices(kept, path)
 
-        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory, executor)
+        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory)
         tables = shards.run(write, load_from_cache_file, desc or "Filter", len(self))
         assert tables is not None
         order = (
@@ -324,7 +319,6 @@ class Shards:
         suffix_template: of the file names, where there are several.
         cache_file_name: where the result goes; None: beside the source's files, or in memory where it has none.
         keep_in_memory: put it into memory anyway.
-        executor: None.
     """
 
     def __init__(
@@ -335,10 +329,7 @@ class Shards:
         suffix_template: str,
         cache_file_name: str | os.PathLike[str] | None,
         keep_in_memory: bool,
-        executor: str | None = None,
     ):
-        if executor is not None:
-            raise NotBuiltError(f"executor={executor!r} is not built yet: num_proc= shares the work on this machine.")
         self._rows = len(data)
         self._processes = num_proc
         self._suffix = suffix_template
