@@ -213,7 +213,7 @@ def _store(name: str, storage_options: dict[str, Any] | None) -> tuple[Any, str]
     """The fsspec store of a URL and the path within, or None and a path of this machine."""
     if "://" not in name and "::" not in name:
         return None, os.path.expanduser(name)
-    fsspec = require("fsspec", extra="datasets", purpose="reading and writing stores")
+    fsspec = require("fsspec", extra="remote", purpose="reading and writing stores")
     store, inner = fsspec.core.url_to_fs(name, **(storage_options or {}))
     if "file" in ((store.protocol,) if isinstance(store.protocol, str) else store.protocol):
         return None, inner

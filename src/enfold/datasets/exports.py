@@ -340,7 +340,7 @@ def opened(target: Any, storage_options: dict[str, Any] | None, compression: str
         yield target
         return
     name = os.fsdecode(target)
-    fsspec = require("fsspec", extra="datasets", purpose="writing to a path")
+    fsspec = require("fsspec", extra="remote", purpose="writing to a path")
     if "://" in name or "::" in name:
         with fsspec.open(name, "wb", compression=compression, **(storage_options or {})) as file:
             yield file
