@@ -89,7 +89,7 @@ def test_info_is_merged():
         (lambda d, s: split_dataset_by_node(d, 2, 2), "0 to 1"),
         (lambda d, s: split_dataset_by_node(d, 0, 2, "shards"), "neighbours"),
         (lambda d, s: split_dataset_by_node(s, 0, 9, "shards"), "9 ranks"),
-        (lambda d, s: split_dataset_by_node(s, 0, 2, strategy="some"), "auto"),  # pyright: ignore,
+        (lambda d, s: split_dataset_by_node(s, 0, 2, strategy="some"), "auto"),  # pyright: ignore[reportArgumentType]
     ],
 )
 def test_what_is_wrong_is_said(wrong, said):
