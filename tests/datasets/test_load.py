@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sqlite3
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -411,6 +412,30 @@ def test_long_splits_end_up_in_several_files(folder):
     assert len(data.cache_files) > 1
     assert data["a"][:] == list(range(50_000))
     assert builder.as_dataset("train[20000:20010]")["a"][:] == list(range(20_000, 20_010))
+
+
+def test_a_build_that_a_power_cut_may_have_torn_is_built_again(folder, monkeypatch):
+    monkeypatch.setattr("enfold.datasets.builder.sync_later", lambda *_: None)
+    root = folder({"train.csv": ROWS})
+    data = load_dataset(root, split="train")
+    (file,) = (Path(entry["filename"]) for entry in data.cache_files)
+    mark = file.parent / ".unsynced"
+    assert mark.is_file()
+    written = file.stat().st_ino
+    assert load_dataset(root, split="train").cache_files == data.cache_files
+    assert file.stat().st_ino == written
+    file.write_bytes(bytes(file.stat().st_size))
+    mark.write_text("another start of the machine")
+    assert load_dataset(root, split="train")["a"][:] == [1, 2]
+
+
+def test_builds_reach_the_disk_in_their_own_time(folder):
+    data = load_dataset(folder({"train.csv": ROWS}), split="train")
+    mark = Path(data.cache_files[0]["filename"]).parent / ".unsynced"
+    deadline = time.monotonic() + 30
+    while mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not mark.exists()
 
 
 def test_keep_in_memory_reads_the_files(folder):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from enfold.base.errors import ArgumentError, DatasetError
 from enfold.datasets.building import MAX_FILE_BYTES, read_rows, write_splits
-from enfold.datasets.cache import build_once, cache_directory
+from enfold.datasets.cache import boot_id, build_once, cache_directory, sync_later
 from enfold.datasets.files import DataFile
 from enfold.datasets.fingerprint import Hasher
 from enfold.datasets.info import INFO_FILE, DatasetInfo, Version
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Part of every build's fingerprint: raise it when the same files would be read otherwise.
 _READING = 1
+_UNSYNCED = ".unsynced"
 
 
 class DownloadMode(Enum):
@@ -153,7 +154,18 @@ class DatasetBuilder:
         if self._fresh and folder.exists():
             _replace(folder)
         self._fresh = False
-        build_once(folder, lambda unfinished: self._build(unfinished, mode, num_proc, bytes_of(max_shard_size)))
+        _remove_if_lost(folder)
+        boot = boot_id()
+
+        def build(unfinished: Path) -> None:
+            self._build(unfinished, mode, num_proc, bytes_of(max_shard_size))
+            if boot:
+                (unfinished / _UNSYNCED).write_text(boot)
+
+        # Waiting for the disk can take longer than reading. The mark says that nobody waited, and since which start of
+        # the machine: until the next one, what was written is there.
+        if build_once(folder, build, sync=not boot) and boot:
+            sync_later(folder, _UNSYNCED)
         self._folder = folder
         self.info = DatasetInfo.from_directory(folder)
 
@@ -304,6 +316,16 @@ def bytes_of(size: int | str | None) -> int:
             except ValueError:
                 break
     raise ArgumentError(f"max_shard_size={size!r}; write bytes, or '500MB', '2GiB'.")
+
+
+def _remove_if_lost(folder: Path) -> None:
+    """Remove a build that had not reached the disk when the machine stopped."""
+    try:
+        built = (folder / _UNSYNCED).read_text()
+    except OSError:
+        return
+    if built != boot_id():
+        _replace(folder)
 
 
 def _replace(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 500 << 20
 # Rows per record batch: enough that a batch's cost is shared, few enough that one row is found quickly.
 BATCH_ROWS = 10_000
-_SYNC_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,6 @@ def _write(
             lengths.append(rows)
     finally:
         files.close()
-        files.wait()
     return files.written, lengths
 
 
@@ -180,15 +177,13 @@ class _Files:
         self.written: list[_Written] = []
         self._folder, self._stem, self._schema, self._max_bytes = folder, stem, schema, max_bytes
         self._sink: Any = None
-        # A build ends with everything on the disk: what is written goes there while the next rows are read.
-        self._syncing = ThreadPoolExecutor(1)
         self._open()
 
     def _open(self) -> None:
         self._path = self._folder / f"{self._stem}.{len(self.written):05d}"
         self._sink = pa.OSFile(str(self._path), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self._schema)
-        self._rows = self._bytes = self._on_disk = 0
+        self._rows = self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
         for start in range(0, table.num_rows, BATCH_ROWS):
@@ -203,9 +198,6 @@ class _Files:
         self._writer.write_table(table)
         self._rows += table.num_rows
         self._bytes += table.nbytes
-        if self._bytes - self._on_disk >= _SYNC_BYTES:
-            self._on_disk = self._bytes
-            self._syncing.submit(_sync, self._path)
 
     def close(self) -> None:
         if self._sink is None:
@@ -214,14 +206,6 @@ class _Files:
         self._sink.close()
         self._sink = None
         self.written.append(_Written(self._path, self._rows, self._bytes))
-
-    def wait(self) -> None:
-        self._syncing.shutdown(cancel_futures=True)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def read_rows(

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ def _only_in_this_process(folder: tempfile.TemporaryDirectory) -> None:
     weakref.finalize(folder, remove)
 
 
-def build_once(path: Path | str, build: Callable[[Path], None]) -> bool:
+def build_once(path: Path | str, build: Callable[[Path], None], *, sync: bool = True) -> bool:
     """Make the file or folder `path`, unless it is there.
 
     Two processes that want the same result build it once: the second waits for the first, and takes over if that dies.
@@ -82,6 +83,7 @@ def build_once(path: Path | str, build: Callable[[Path], None]) -> bool:
         path: the file or folder to have.
         build: called with a temporary path beside `path`, where it writes a file or makes a folder. If it raises,
             what it wrote is removed and `path` stays absent.
+        sync: wait until all of it is on the disk. Without, a machine that loses its power may lose parts of it.
 
     Returns:
         True when this call built it, False when it was there or another process built it meanwhile.
@@ -103,7 +105,8 @@ def build_once(path: Path | str, build: Callable[[Path], None]) -> bool:
             build(unfinished)
             if not unfinished.exists():
                 raise DatasetError(f"Nothing was written for {path}: the function that builds it left no file.")
-            _sync(unfinished)
+            if sync:
+                _sync(unfinished)
             os.rename(unfinished, path)
             _sync_folder(path.parent)
         except BaseException:
@@ -142,6 +145,27 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def boot_id() -> str:
+    """Names the time since the machine was started; `""` where that can't be told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def sync_later(folder: Path, mark: str) -> None:
+    """Bring a folder to the disk while the program goes on, then remove the file `mark` from it."""
+
+    def work() -> None:
+        try:
+            _sync(folder)
+            (folder / mark).unlink(missing_ok=True)
+        except OSError as error:
+            _logger.debug("%s was not synced: %s", folder, error)
+
+    threading.Thread(target=work, name="enfold-sync", daemon=True).start()
 
 
 def _sync(path: Path) -> None:
