@@ -36,9 +36,11 @@ SIZES = {
     "init_std": 0.5,
     "scale_embedding": True,
 }
+LONG = {"attention_window": 8, "max_encoder_position_embeddings": 128, "max_decoder_position_embeddings": 64}
 # What the published checkpoints of a family say to generation.
 HABITS = {
     "bart": {"forced_bos_token_id": 0, "no_repeat_ngram_size": 3, "length_penalty": 2.0, "num_beams": 4},
+    "led": {"num_beams": 2, "no_repeat_ngram_size": 3},
     "pegasus": {"num_beams": 8, "length_penalty": 0.8},
     "marian": {"num_beams": 6},
     "blenderbot": {"min_length": 5, "num_beams": 10, "length_penalty": 0.65, "no_repeat_ngram_size": 3},
@@ -66,6 +68,7 @@ class Reference:
         starts = {"marian": t.pad_token_id, "pegasus": t.pad_token_id, "blenderbot": t.bos_token_id}
         config = getattr(transformers, f"{model}Config")(
             **SIZES,
+            **(LONG if family == "led" else {}),
             vocab_size=1 + max(len(t) - 1, *getattr(t, "lang_code_to_id", {}).values(), 0),
             pad_token_id=t.pad_token_id,
             eos_token_id=t.eos_token_id,
@@ -96,6 +99,7 @@ class Reference:
 # The class of its tokenizer, and the beginning of its model's.
 KINDS = {
     "bart": ("BartTokenizer", "Bart"),
+    "led": ("LEDTokenizer", "LED"),
     "pegasus": ("PegasusTokenizer", "Pegasus"),
     "marian": ("MarianTokenizer", "Marian"),
     "mbart": ("MBartTokenizer", "MBart"),
@@ -120,7 +124,7 @@ def reference(tmp_path_factory):
 
 
 @pytest.mark.parametrize("task", ["summarization", "text2text-generation"])
-@pytest.mark.parametrize("family", ["bart", "pegasus"])
+@pytest.mark.parametrize("family", ["bart", "pegasus", "led"])
 def test_texts(reference, family, task):
     peer = reference(family)
     ours, name = pipeline(task, peer.folder), "summary_text" if task == "summarization" else "generated_text"
