@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -237,6 +238,17 @@ def test_a_state_is_loaded_once_and_keeps_its_epoch():
     again.load_state_dict(state)
     again.set_epoch(0)
     assert sorted(row["a"] for row in again) == list(range(20))
+
+
+def twice(row):
+    return {"b": row["a"] * 2}
+
+
+def test_it_can_be_sent_to_another_process_while_it_is_read():
+    dataset = IterableDataset.from_dict(COLUMNS, num_shards=2).map(twice).shuffle(seed=1).with_format("numpy")
+    iterator = iter(dataset)
+    next(iterator)
+    assert plain(list(pickle.loads(pickle.dumps(dataset)))) == plain(list(dataset))
 
 
 def test_batches_resume():

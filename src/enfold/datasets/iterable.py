@@ -89,6 +89,10 @@ class IterableDataset(Origins, Steps, Exports, Publishing, Described):
         _known_to_torch(self)
         return type(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Where an iteration is belongs to the process that iterates.
+        return {**vars(self), "_at": None}
+
     def _with(self, node: Node, **changes: Any) -> Self:
         """The same dataset with another pipeline."""
         twin = copy.copy(self)
