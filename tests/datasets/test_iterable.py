@@ -75,6 +75,7 @@ SAME = {
     "batch that drops": lambda d, _: d.batch(3, drop_last_batch=True),
     "batch by column": lambda d, _: d.map(lambda row: {"k": row["a"] // 3}).batch(by_column="k"),
     "batch of objects": lambda d, _: d.map(lambda row: {"o": row["a"]}).batch(2),
+    "batch of batches": lambda d, _: d.map(lambda rows: {"b": rows["a"]}, batched=True).batch(3),
     "select": lambda d, _: d.select_columns(["t", "a"]),
     "rename": lambda d, _: d.rename_columns({"a": "b", "t": "u"}),
     "remove": lambda d, _: d.remove_columns("a"),

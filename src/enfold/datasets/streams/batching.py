@@ -18,6 +18,7 @@ from enfold.datasets.streams.block import (
     PlaceAfter,
     Reader,
     Rows,
+    Stored,
     columned,
     count,
     cut,
@@ -139,8 +140,9 @@ def _gathered(rows: Rows, size: int) -> Rows:
     if isinstance(shown, pa.Table):
         offsets = pa.array(np.arange(number + 1, dtype=np.int32) * size)
         return pa.table({name: _list_array(offsets, shown.column(name)) for name in shown.column_names})
+    values = {name: column.tolist() if isinstance(column, Stored) else column for name, column in shown.items()}
     return Columns(
-        {name: [column[at * size : (at + 1) * size] for at in range(number)] for name, column in shown.items()}, number
+        {name: [column[at * size : (at + 1) * size] for at in range(number)] for name, column in values.items()}, number
     )
 
 
