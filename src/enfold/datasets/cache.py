@@ -108,7 +108,8 @@ def build_once(path: Path | str, build: Callable[[Path], None], *, sync: bool = 
             if sync:
                 _sync(unfinished)
             os.rename(unfinished, path)
-            _sync_folder(path.parent)
+            if sync:
+                _sync_folder(path.parent)
         except BaseException:
             _remove(unfinished)
             raise
@@ -161,6 +162,7 @@ def sync_later(folder: Path, mark: str) -> None:
     def work() -> None:
         try:
             _sync(folder)
+            _sync_folder(folder.parent)
             (folder / mark).unlink(missing_ok=True)
         except OSError as error:
             _logger.debug("%s was not synced: %s", folder, error)
