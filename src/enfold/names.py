@@ -97,7 +97,28 @@ GENERATION_NOT_BUILT: dict[str, str] = dict.fromkeys(
     "enfold.generation",
 )
 
+_COLLATORS = (
+    "DataCollator DataCollatorForLanguageModeling DataCollatorForMultipleChoice DataCollatorForSeq2Seq "
+    "DataCollatorForTokenClassification DataCollatorForWholeWordMask DataCollatorWithFlattening "
+    "DataCollatorWithPadding DefaultDataCollator default_data_collator"
+)
+TRAINING = {
+    "Trainer": "enfold.training.trainer",
+    "TrainingArguments": "enfold.training.arguments",
+    "TrainerCallback": "enfold.training.callbacks",
+    "TrainerControl": "enfold.training.callbacks",
+    "TrainerState": "enfold.training.callbacks",
+    "EarlyStoppingCallback": "enfold.training.callbacks",
+    "EvalPrediction": "enfold.training.evaluation",
+    "Adafactor": "enfold.training.optimizers",
+    "get_scheduler": "enfold.training.schedules",
+    "set_seed": "enfold.training.randomness",
+    "enable_full_determinism": "enfold.training.randomness",
+    **dict.fromkeys(_COLLATORS.split(), "enfold.training.collators"),
+}
+
 WHERE = {
+    **TRAINING,
     "pipeline": "enfold.pipelines",
     **dict.fromkeys(_PIPELINES.split(), "enfold.pipelines"),
     "AutoTokenizer": "enfold.tokenizers.auto",
@@ -413,17 +434,8 @@ WHERE = {
 # Names of the reference libraries that are planned → the room they will live in.
 NOT_BUILT = {
     **GENERATION_NOT_BUILT,
-    "Trainer": "enfold.training",
-    "TrainingArguments": "enfold.training",
     "Seq2SeqTrainer": "enfold.training",
     "Seq2SeqTrainingArguments": "enfold.training",
-    "TrainerCallback": "enfold.training",
-    "EarlyStoppingCallback": "enfold.training",
-    "DataCollatorWithPadding": "enfold.training",
-    "DataCollatorForLanguageModeling": "enfold.training",
-    "DataCollatorForSeq2Seq": "enfold.training",
-    "DataCollatorForTokenClassification": "enfold.training",
-    "set_seed": "enfold.training",
     "AutoImageProcessor": "enfold.processing",
     "AutoFeatureExtractor": "enfold.processing",
     "AutoProcessor": "enfold.processing",

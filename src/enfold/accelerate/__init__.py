@@ -1,5 +1,36 @@
-"""Devices, processes, precision and sharding. Planned, not built yet."""
+"""Devices, processes and precision, over torch.distributed.
 
-from enfold.base.lazy import room_not_built
+from enfold.accelerate import Accelerator
 
-__getattr__ = room_not_built(__name__)
+accelerator = Accelerator(mixed_precision="bf16")
+model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+"""
+
+from enfold.base.lazy import lazy_names
+
+_NAMES = {
+    "Accelerator": "enfold.accelerate.accelerator",
+    "PartialState": "enfold.accelerate.processes",
+    "find_executable_batch_size": "enfold.accelerate.memory",
+    "prepare_data_loader": "enfold.accelerate.loading",
+    "release_memory": "enfold.accelerate.memory",
+    "skip_first_batches": "enfold.accelerate.loading",
+}
+# Names of the reference library that are not built yet; a name leaves this list when it gets its module.
+_NOT_BUILT = [
+    "AcceleratorState",
+    "DistributedType",
+    "FullyShardedDataParallelPlugin",
+    "ProjectConfiguration",
+    "cpu_offload",
+    "disk_offload",
+    "dispatch_model",
+    "infer_auto_device_map",
+    "init_empty_weights",
+    "init_on_device",
+    "load_checkpoint_and_dispatch",
+    "load_checkpoint_in_model",
+    "notebook_launcher",
+]
+
+__getattr__, __dir__ = lazy_names(__name__, _NAMES, not_built=dict.fromkeys(_NOT_BUILT, __name__))

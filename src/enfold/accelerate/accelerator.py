@@ -1,0 +1,349 @@
+"""A training loop of the user's own, on whatever devices and processes there are."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+from enfold.accelerate import operations
+from enfold.accelerate.loading import prepare_data_loader
+from enfold.accelerate.processes import PartialState
+from enfold.base.errors import ArgumentError
+
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Accelerator:
+    """Devices, processes and precision behind a few calls.
+
+    >>> accelerator = Accelerator(mixed_precision="bf16", gradient_accumulation_steps=4)
+    >>> model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    >>> for batch in loader:
+    ...     with accelerator.accumulate(model):
+    ...         accelerator.backward(model(**batch).loss)
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+
+    Args:
+        device_placement: move models and batches to the device.
+        split_batches: a loader's batch size is that of all processes together, not of each.
+        mixed_precision: "no", "bf16" or "fp16" (which scales the loss).
+        gradient_accumulation_steps: batches before `optimizer.step` moves the weights; `backward` divides by it.
+        cpu: stay on the CPU.
+        even_batches: at the end of the data, repeat rows so that every process gets as many batches.
+        step_scheduler_with_optimizer: a prepared scheduler steps once for each process, when the optimiser does.
+    """
+
+    def __init__(
+        self,
+        device_placement: bool = True,
+        split_batches: bool = False,
+        mixed_precision: str | None = None,
+        gradient_accumulation_steps: int = 1,
+        cpu: bool = False,
+        *,
+        even_batches: bool = True,
+        step_scheduler_with_optimizer: bool = True,
+        find_unused_parameters: bool = False,
+    ):
+        precision = "no" if mixed_precision is None else str(mixed_precision)
+        if precision not in PRECISIONS:
+            raise ArgumentError(f"mixed_precision={mixed_precision!r}; expected 'no', 'bf16' or 'fp16'")
+        if gradient_accumulation_steps < 1:
+            raise ArgumentError(f"gradient_accumulation_steps={gradient_accumulation_steps}; expected at least 1")
+        self.state = PartialState(cpu=cpu)
+        self.device_placement, self.split_batches, self.even_batches = device_placement, split_batches, even_batches
+        self.mixed_precision = precision
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.step_scheduler_with_optimizer = step_scheduler_with_optimizer
+        self.find_unused_parameters = find_unused_parameters
+        self.sync_gradients = True
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self._count = 0
+        self._models: list[nn.Module] = []
+        self._optimizers: list[PreparedOptimizer] = []
+        self._schedulers: list[PreparedScheduler] = []
+        self._loaders: list[Any] = []
+
+    @property
+    def device(self) -> torch.device:
+        """Where models and batches go."""
+        return self.state.device
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes train together."""
+        return self.state.num_processes
+
+    @property
+    def process_index(self) -> int:
+        """The rank of this one."""
+        return self.state.process_index
+
+    @property
+    def local_process_index(self) -> int:
+        """Its number on this machine."""
+        return self.state.local_process_index
+
+    @property
+    def is_main_process(self) -> bool:
+        """Rank 0."""
+        return self.state.is_main_process
+
+    @property
+    def is_local_main_process(self) -> bool:
+        """The first process of this machine."""
+        return self.state.is_local_main_process
+
+    @property
+    def optimizer_step_was_skipped(self) -> bool:
+        """Whether the last step was left out, because fp16 gradients were not finite."""
+        return any(optimizer.step_was_skipped for optimizer in self._optimizers)
+
+    def prepare(self, *objects: Any) -> Any:
+        """Models, optimisers, data loaders and schedulers, in the order given, ready for this device and all processes.
+
+        A model goes to the device (before its optimiser moves anything) and, with several processes, averages its
+        gradients with the others'.
+        """
+        prepared = [self._prepare(item) for item in objects]
+        return prepared[0] if len(prepared) == 1 else tuple(prepared)
+
+    def _prepare(self, item: Any) -> Any:
+        if isinstance(item, nn.Module):
+            return self.prepare_model(item)
+        if isinstance(item, DataLoader):
+            return self.prepare_data_loader(item)
+        if isinstance(item, Optimizer):
+            return self.prepare_optimizer(item)
+        if isinstance(item, LRScheduler):
+            return self.prepare_scheduler(item)
+        return item
+
+    def prepare_model(self, model: nn.Module, device_placement: bool | None = None, evaluation_mode: bool = False):
+        """The model on the device; with several processes, as one that averages gradients."""
+        place = self.device_placement if device_placement is None else device_placement
+        if place and any(p.device.type == "meta" for p in model.parameters()):
+            raise ArgumentError("the model's weights are on the meta device: load them before prepare")
+        if place:
+            model = model.to(self.device)
+        learns = any(p.requires_grad for p in model.parameters())
+        if self.state.use_distributed and not evaluation_mode and learns:
+            ids = None if self.device.type == "cpu" else [self.device.index]
+            model = DistributedDataParallel(model, device_ids=ids, find_unused_parameters=self.find_unused_parameters)
+        self._models.append(model)
+        return model
+
+    def prepare_optimizer(self, optimizer: Optimizer) -> "PreparedOptimizer":
+        """The optimiser, which waits for the last batch of an accumulated step."""
+        prepared = optimizer if isinstance(optimizer, PreparedOptimizer) else PreparedOptimizer(optimizer, self)
+        self._optimizers.append(prepared)
+        return prepared
+
+    def prepare_scheduler(self, scheduler: LRScheduler) -> "PreparedScheduler":
+        """The scheduler, which steps when the optimiser has stepped."""
+        prepared = PreparedScheduler(scheduler, self)
+        self._schedulers.append(prepared)
+        return prepared
+
+    def prepare_data_loader(self, loader: DataLoader) -> Any:
+        """The loader, with this process's share of every batch, on the device."""
+        prepared = prepare_data_loader(
+            loader,
+            device=self.device if self.device_placement else None,
+            split_batches=self.split_batches,
+            even_batches=self.even_batches,
+        )
+        self._loaders.append(prepared)
+        return prepared
+
+    def autocast(self) -> Any:
+        """Where matrix products run in the mixed precision."""
+        dtype = PRECISIONS[self.mixed_precision]
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    @contextlib.contextmanager
+    def accumulate(self, *models: nn.Module) -> Iterator[None]:
+        """One batch of an accumulated step: gradients are exchanged, and the weights move, only with the last."""
+        self._count += 1
+        ended = any(getattr(loader, "end_of_dataloader", False) for loader in self._loaders)
+        self.sync_gradients = ended or self._count % self.gradient_accumulation_steps == 0
+        if ended:
+            self._count = 0
+        with contextlib.ExitStack() as stack:
+            if not self.sync_gradients:
+                for model in models:
+                    stack.enter_context(self.no_sync(model))
+            yield
+
+    def no_sync(self, model: nn.Module) -> Any:
+        """Where backward leaves the gradients with this process."""
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+
+    def backward(self, loss: Tensor, **options: Any) -> None:
+        """The gradients of `loss`, divided by the number of accumulated batches."""
+        if self.gradient_accumulation_steps > 1:
+            loss = loss / self.gradient_accumulation_steps
+        self.scaler.scale(loss).backward(**options)
+
+    def unscale_gradients(self, optimizer: Optimizer | None = None) -> None:
+        """Gradients in the size of the loss, before they are looked at (fp16)."""
+        for prepared in [optimizer] if optimizer is not None else self._optimizers:
+            inner = getattr(prepared, "optimizer", prepared)
+            found = self.scaler._per_optimizer_states[id(inner)]["stage"].name if self.scaler.is_enabled() else ""
+            if self.scaler.is_enabled() and found == "READY":
+                self.scaler.unscale_(inner)
+
+    def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> Tensor | None:
+        """Scale the gradients down to `max_norm`; the norm before, or None within an accumulated step."""
+        if not self.sync_gradients:
+            return None
+        self.unscale_gradients()
+        return nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+
+    def clip_grad_value_(self, parameters: Any, clip_value: float) -> None:
+        """Cut each gradient to ±`clip_value`."""
+        if self.sync_gradients:
+            self.unscale_gradients()
+            nn.utils.clip_grad_value_(parameters, clip_value)
+
+    def gather(self, data: Any) -> Any:
+        """Every tensor with the rows of all processes."""
+        return operations.gather(data)
+
+    def gather_for_metrics(self, data: Any, use_gather_object: bool = False) -> Any:
+        """`gather`, without the rows that were repeated to make the last batch even."""
+        held = operations.gather_object(data) if use_gather_object else operations.gather(data)
+        ending = next((loader for loader in self._loaders if getattr(loader, "end_of_dataloader", False)), None)
+        real = getattr(ending, "remainder", None)
+        if real is None:
+            return held
+        if use_gather_object:
+            return held[:real]
+        return operations.nested(lambda tensor: tensor[:real], held)
+
+    def reduce(self, data: Any, reduction: str = "sum", scale: float = 1.0) -> Any:
+        """The sum or mean of every tensor over the processes."""
+        return operations.reduce(data, reduction, scale)
+
+    def pad_across_processes(self, data: Any, dim: int = 0, pad_index: float = 0, pad_first: bool = False) -> Any:
+        """Every tensor as long in `dim` as the longest among the processes."""
+        return operations.pad_across_processes(data, dim, pad_index, pad_first)
+
+    def unwrap_model(self, model: nn.Module, keep_torch_compile: bool = True) -> nn.Module:
+        """The model that was prepared."""
+        compiled = getattr(model, "_orig_mod", None)
+        inner = compiled if compiled is not None else model
+        if isinstance(inner, DistributedDataParallel):
+            inner = inner.module
+        return model if compiled is not None and keep_torch_compile and inner is compiled else inner
+
+    def get_state_dict(self, model: nn.Module) -> dict[str, Tensor]:
+        """The weights, by the names of the model that was prepared."""
+        return self.unwrap_model(model, keep_torch_compile=False).state_dict()
+
+    def wait_for_everyone(self) -> None:
+        """Return when every process has come here."""
+        self.state.wait_for_everyone()
+
+    def print(self, *args: Any, **options: Any) -> None:
+        """`print`, once a machine."""
+        self.state.print(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_THE_STATE:
+            return getattr(self.state, name)
+        raise AttributeError(f"Accelerator has no attribute {name!r}")
+
+    def free_memory(self, *objects: Any) -> list[None]:
+        """Forget what was prepared; as many None as there are objects."""
+        from enfold.accelerate.memory import release_memory
+
+        for held in (self._models, self._optimizers, self._schedulers, self._loaders):
+            held.clear()
+        return release_memory(*objects)
+
+    def end_training(self) -> None:
+        """Leave the process group."""
+        self.state.destroy_process_group()
+
+
+_OF_THE_STATE = (
+    "main_process_first",
+    "local_main_process_first",
+    "split_between_processes",
+    "on_main_process",
+    "on_local_main_process",
+    "on_last_process",
+    "on_process",
+    "is_last_process",
+    "use_distributed",
+)
+
+
+class PreparedOptimizer(Optimizer):
+    """An optimiser that moves only where the accelerator has gathered all gradients of a step."""
+
+    def __init__(self, optimizer: Optimizer, accelerator: Accelerator):
+        self.optimizer, self._accelerator = optimizer, accelerator
+        self.step_was_skipped = False
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Move the weights, at the end of an accumulated step."""
+        if not self._accelerator.sync_gradients:
+            return None
+        scaler = self._accelerator.scaler
+        if not scaler.is_enabled():
+            return self.optimizer.step(closure) if closure is not None else self.optimizer.step()
+        before = scaler.get_scale()
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.step_was_skipped = scaler.get_scale() < before
+        return None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, at the end of an accumulated step."""
+        if self._accelerator.sync_gradients:
+            self.optimizer.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state_dict)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.optimizer.add_param_group(param_group)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["optimizer"], name)
+
+    def __repr__(self) -> str:
+        return repr(self.optimizer)
+
+
+class PreparedScheduler:
+    """A scheduler that steps when the optimiser has stepped: as often as one process alone would have."""
+
+    def __init__(self, scheduler: LRScheduler, accelerator: Accelerator):
+        self.scheduler, self._accelerator = scheduler, accelerator
+
+    def step(self, *args: Any) -> None:
+        """The next rate."""
+        accelerator = self._accelerator
+        if not accelerator.step_scheduler_with_optimizer:
+            self.scheduler.step(*args)
+            return
+        if not accelerator.sync_gradients or accelerator.optimizer_step_was_skipped:
+            return
+        for _ in range(1 if accelerator.split_batches else accelerator.num_processes):
+            self.scheduler.step(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["scheduler"], name)
