@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 import enfold
 from enfold import Trainer, TrainingArguments
@@ -37,6 +36,8 @@ GPT2 = {
 
 def classifier(folder: Path) -> Path:
     """A BERT with three classes."""
+    import transformers  # here: scripts that train import this module too
+
     torch.manual_seed(0)
     transformers.BertForSequenceClassification(transformers.BertConfig(**BERT)).save_pretrained(folder)
     return folder
@@ -44,6 +45,8 @@ def classifier(folder: Path) -> Path:
 
 def writer(folder: Path, **options: Any) -> Path:
     """A GPT-2."""
+    import transformers
+
     torch.manual_seed(0)
     transformers.GPT2LMHeadModel(transformers.GPT2Config(**{**GPT2, **options})).save_pretrained(folder)
     return folder

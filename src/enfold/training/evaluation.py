@@ -85,10 +85,8 @@ def _stacked(parts: list[Tensor]) -> np.ndarray:
 
 def outputs_of(outputs: Any, ignore_keys: list[str]) -> Any:
     """What a model answered besides its loss: one tensor, or a tuple of them."""
-    if isinstance(outputs, Mapping):
+    if hasattr(outputs, "items"):
         kept = tuple(value for name, value in outputs.items() if name not in (*ignore_keys, "loss"))
-    elif hasattr(outputs, "to_dict"):
-        kept = tuple(v for k, v in outputs.to_dict().items() if k not in (*ignore_keys, "loss") and v is not None)
     else:
         kept = tuple(outputs[1:])
     kept = tuple(value for value in kept if isinstance(value, Tensor | tuple | list))

@@ -93,7 +93,10 @@ def _cosine_from_floor_to_floor(
 ) -> float:
     floor = _floor(peak, min_lr, min_lr_rate)
     if step >= warmup:
-        return _cosine_to_floor(step, warmup=warmup, total=total, peak=peak, num_cycles=num_cycles, min_lr_rate=floor)
+        # As in the reference, this one is a step ahead of `cosine_with_min_lr`.
+        return _cosine_to_floor(
+            step + 1, warmup=warmup, total=total, peak=peak, num_cycles=num_cycles, min_lr_rate=floor
+        )
     if warmup_lr_rate is None:
         return (step + 1.0) / max(1.0, warmup)
     return warmup_lr_rate + (1.0 - warmup_lr_rate) * step / max(1, warmup - 1)
