@@ -43,8 +43,8 @@ class Hiding:
 
 model = enfold.GPT2LMHeadModel.from_pretrained(folder)
 args = TrainingArguments(output, use_cpu=True, report_to="none", num_train_epochs=3, per_device_train_batch_size=2,
-                         gradient_accumulation_steps=2, save_steps=3, save_total_limit=3, learning_rate=1e-3,
-                         lr_scheduler_type="cosine", **options)
+                         gradient_accumulation_steps=2, learning_rate=1e-3, lr_scheduler_type="cosine",
+                         **{"save_steps": 3, "save_total_limit": 3, **options})
 trainer = Trainer(model, args, train_dataset=little.rows(30), data_collator=Hiding(), callbacks=[Slow])
 print("ready", flush=True)
 trainer.train(resume_from_checkpoint=resume == "resume" and bool(list(Path(output).glob("checkpoint-*"))))
