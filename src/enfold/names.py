@@ -105,6 +105,8 @@ _COLLATORS = (
 TRAINING = {
     "Trainer": "enfold.training.trainer",
     "TrainingArguments": "enfold.training.arguments",
+    "Seq2SeqTrainer": "enfold.training.seq2seq",
+    "Seq2SeqTrainingArguments": "enfold.training.seq2seq",
     "TrainerCallback": "enfold.training.callbacks",
     "TrainerControl": "enfold.training.callbacks",
     "TrainerState": "enfold.training.callbacks",
@@ -434,8 +436,6 @@ WHERE = {
 # Names of the reference libraries that are planned → the room they will live in.
 NOT_BUILT = {
     **GENERATION_NOT_BUILT,
-    "Seq2SeqTrainer": "enfold.training",
-    "Seq2SeqTrainingArguments": "enfold.training",
     "AutoImageProcessor": "enfold.processing",
     "AutoFeatureExtractor": "enfold.processing",
     "AutoProcessor": "enfold.processing",

@@ -30,6 +30,7 @@ ELSEWHERE = {
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "per_gpu_eval_batch_size": "per_device_eval_batch_size",
     "group_by_length": 'train_sampling_strategy="group_by_length"',
+    "sortish_sampler": 'train_sampling_strategy="group_by_length"',
     "warmup_ratio": "warmup_steps, which takes a share of all steps as a number below 1",
 }
 
