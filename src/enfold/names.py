@@ -114,8 +114,8 @@ TRAINING = {
     "EvalPrediction": "enfold.training.evaluation",
     "Adafactor": "enfold.training.optimizers",
     "get_scheduler": "enfold.training.schedules",
-    "set_seed": "enfold.training.randomness",
-    "enable_full_determinism": "enfold.training.randomness",
+    "set_seed": "enfold.accelerate.randomness",
+    "enable_full_determinism": "enfold.accelerate.randomness",
     **dict.fromkeys(_COLLATORS.split(), "enfold.training.collators"),
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from enfold.accelerate import folders
 from enfold.base.errors import ArgumentError, CheckpointError
 from enfold.training import checkpoints
 from tests.training import little
@@ -114,8 +115,8 @@ def test_killed_at_random_moments(droppy, undisturbed, tmp_path):
         kills += process.returncode == -signal.SIGKILL
         for folder in checkpoints.checkpoints(tmp_path):  # whatever is there is whole
             assert json.loads((folder / "trainer_state.json").read_text())["global_step"] == int(folder.name[11:])
-            checkpoints.read(folder / "optimizer.pt")
-            checkpoints.read(folder / "rng_state.pth")
+            folders.read(folder / "optimizer.pt")
+            folders.read(folder / "rng_state.pth")
     assert kills >= wanted // 2
     finish(start(droppy, tmp_path, resume=True))
     assert same(end(tmp_path), undisturbed)

@@ -11,9 +11,11 @@ from enfold.base.lazy import lazy_names
 _NAMES = {
     "Accelerator": "enfold.accelerate.accelerator",
     "PartialState": "enfold.accelerate.processes",
+    "ProjectConfiguration": "enfold.accelerate.state",
     "find_executable_batch_size": "enfold.accelerate.memory",
     "prepare_data_loader": "enfold.accelerate.loading",
     "release_memory": "enfold.accelerate.memory",
+    "set_seed": "enfold.accelerate.randomness",
     "skip_first_batches": "enfold.accelerate.loading",
 }
 # Names of the reference library that are not built yet; a name leaves this list when it gets its module.
@@ -21,7 +23,6 @@ _NOT_BUILT = [
     "AcceleratorState",
     "DistributedType",
     "FullyShardedDataParallelPlugin",
-    "ProjectConfiguration",
     "cpu_offload",
     "disk_offload",
     "dispatch_model",

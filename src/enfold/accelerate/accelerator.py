@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from enfold.accelerate import operations
-from enfold.accelerate.loading import prepare_data_loader
+from enfold.accelerate import operations, state
+from enfold.accelerate.folders import remove
+from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
 from enfold.accelerate.processes import PartialState
-from enfold.base.errors import ArgumentError
+from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
+from enfold.base.errors import ArgumentError, CheckpointError
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,6 +41,9 @@ class Accelerator:
         cpu: stay on the CPU.
         even_batches: at the end of the data, repeat rows so that every process gets as many batches.
         step_scheduler_with_optimizer: a prepared scheduler steps once for each process, when the optimiser does.
+        project_dir, project_config: where `save_state` writes without a folder.
+        use_stateful_dataloader: after `load_state`, prepared loaders go on behind the last batch that they gave;
+            otherwise they begin anew, in the same order, and `skip_first_batches` goes on.
     """
 
     def __init__(
@@ -51,6 +57,9 @@ class Accelerator:
         even_batches: bool = True,
         step_scheduler_with_optimizer: bool = True,
         find_unused_parameters: bool = False,
+        project_dir: str | Path | None = None,
+        project_config: ProjectConfiguration | None = None,
+        use_stateful_dataloader: bool = False,
     ):
         precision = "no" if mixed_precision is None else str(mixed_precision)
         if precision not in PRECISIONS:
@@ -65,7 +74,12 @@ class Accelerator:
         self.find_unused_parameters = find_unused_parameters
         self.sync_gradients = True
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        self._count = 0
+        self.project_configuration = project_config or ProjectConfiguration()
+        if project_dir is not None and self.project_configuration.project_dir is None:
+            self.project_configuration.project_dir = str(project_dir)
+        self.use_stateful_dataloader = use_stateful_dataloader
+        self.step = 0
+        self._custom: list[Any] = []
         self._models: list[nn.Module] = []
         self._optimizers: list[PreparedOptimizer] = []
         self._schedulers: list[PreparedScheduler] = []
@@ -159,6 +173,7 @@ class Accelerator:
             device=self.device if self.device_placement else None,
             split_batches=self.split_batches,
             even_batches=self.even_batches,
+            goes_on=self.use_stateful_dataloader,
         )
         self._loaders.append(prepared)
         return prepared
@@ -171,11 +186,11 @@ class Accelerator:
     @contextlib.contextmanager
     def accumulate(self, *models: nn.Module) -> Iterator[None]:
         """One batch of an accumulated step: gradients are exchanged, and the weights move, only with the last."""
-        self._count += 1
+        self.step += 1
         ended = any(getattr(loader, "end_of_dataloader", False) for loader in self._loaders)
-        self.sync_gradients = ended or self._count % self.gradient_accumulation_steps == 0
+        self.sync_gradients = ended or self.step % self.gradient_accumulation_steps == 0
         if ended:
-            self._count = 0
+            self.step = 0
         with contextlib.ExitStack() as stack:
             if not self.sync_gradients:
                 for model in models:
@@ -248,6 +263,93 @@ class Accelerator:
         """The weights, by the names of the model that was prepared."""
         return self.unwrap_model(model, keep_torch_compile=False).state_dict()
 
+    @property
+    def project_dir(self) -> str | None:
+        """The run's folder."""
+        return self.project_configuration.project_dir
+
+    @property
+    def save_iteration(self) -> int:
+        """The number of the next state that is named automatically."""
+        return self.project_configuration.iteration
+
+    def register_for_checkpointing(self, *objects: Any) -> None:
+        """Objects with `state_dict` and `load_state_dict`, which `save_state` and `load_state` take along."""
+        wrong = [item for item in objects if not (hasattr(item, "state_dict") and hasattr(item, "load_state_dict"))]
+        if wrong:
+            raise ArgumentError(
+                f"register_for_checkpointing takes objects with state_dict and load_state_dict; "
+                f"{', '.join(type(item).__name__ for item in wrong)} have none"
+            )
+        self._custom.extend(objects)
+
+    def save_state(self, output_dir: str | Path | None = None, safe_serialization: bool = True) -> str:
+        """Everything that the loop needs to go on, into a folder that is whole or not there.
+
+        All processes call it. Weights go into safetensors, the rest into files that hold tensors, numbers and
+        containers of them.
+
+        Args:
+            output_dir: default: the next one, where the project's checkpoints are named automatically.
+
+        Returns:
+            The folder.
+        """
+        if not safe_serialization:
+            raise ArgumentError("safe_serialization=False would write a pickle; weights go into safetensors")
+        project = self.project_configuration
+        if not project.automatic_checkpoint_naming and output_dir is None:
+            raise ArgumentError("save_state needs an output_dir, or ProjectConfiguration(automatic_checkpoint_naming)")
+        folder = next_folder(project) if project.automatic_checkpoint_naming else Path(str(output_dir))
+        state.save(self, folder)
+        if project.automatic_checkpoint_naming:
+            project.iteration += 1
+            if project.total_limit is not None and self.is_main_process:
+                for old in checkpoints_of(project)[: -project.total_limit]:
+                    remove(old)
+        self.wait_for_everyone()
+        return str(folder)
+
+    def load_state(self, input_dir: str | Path | None = None) -> None:
+        """Go on from what `save_state` wrote; the same objects must be prepared. Files are read, never run.
+
+        Args:
+            input_dir: default: the project's last checkpoint.
+
+        Raises:
+            CheckpointError: there is none, or it isn't whole.
+            WeightsMismatchError: it is another model's.
+        """
+        if input_dir is None:
+            found = checkpoints_of(self.project_configuration)
+            if not found:
+                raise CheckpointError(f"{self.project_dir} holds no checkpoints of a project: give a folder")
+            input_dir = found[-1]
+        state.load(self, Path(input_dir))
+        self.wait_for_everyone()
+
+    def save_model(
+        self,
+        model: nn.Module,
+        save_directory: str | Path,
+        max_shard_size: int | str = "10GB",
+        safe_serialization: bool = True,
+    ) -> None:
+        """The weights as safetensors; a model of the house as `from_pretrained` reads it."""
+        if not safe_serialization:
+            raise ArgumentError("safe_serialization=False would write a pickle; weights go into safetensors")
+        bare = self.unwrap_model(model, keep_torch_compile=False)
+        if self.is_main_process:
+            if hasattr(bare, "save_pretrained"):
+                bare.save_pretrained(save_directory, max_shard_size=max_shard_size)  # type: ignore[operator]
+            else:
+                write_weights(bare.state_dict(), Path(save_directory), "model.safetensors", max_shard_size)
+        self.wait_for_everyone()
+
+    def skip_first_batches(self, dataloader: Any, num_batches: int = 0) -> Any:
+        """The loader's batches from number `num_batches` on."""
+        return skip_first_batches(dataloader, num_batches)
+
     def wait_for_everyone(self) -> None:
         """Return when every process has come here."""
         self.state.wait_for_everyone()
@@ -265,7 +367,7 @@ class Accelerator:
         """Forget what was prepared; as many None as there are objects."""
         from enfold.accelerate.memory import release_memory
 
-        for held in (self._models, self._optimizers, self._schedulers, self._loaders):
+        for held in (self._models, self._optimizers, self._schedulers, self._loaders, self._custom):
             held.clear()
         return release_memory(*objects)
 

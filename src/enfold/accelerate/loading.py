@@ -1,6 +1,6 @@
 """Data loaders for several processes: each reads its own batches, all in one order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSa
 
 from enfold.accelerate.operations import broadcast_object_list, send_to_device
 from enfold.accelerate.processes import PartialState
+from enfold.accelerate.randomness import random_states, restore_random_states
 from enfold.base.errors import ArgumentError
 
 
@@ -112,19 +113,31 @@ class RowShare(IterableDataset):
 class PreparedLoader:
     """A loader whose batches are on the device, and which knows when it gives the last one.
 
+    Its state (`state_dict`) says how many batches of the epoch it has given, and how its order was drawn, so that the
+    rest of the epoch can be read elsewhere: what collating draws is drawn alike too, where no workers read.
+
     Attributes:
         end_of_dataloader: whether the batch given last was the last.
         remainder: then, how many rows of all processes' last batches are real; None: all.
+        goes_on: whether after `load_state_dict` the next epoch is the rest of the one that was under way.
     """
 
     def __init__(
-        self, loader: DataLoader, device: torch.device | None, total_rows: int | None, whole_batch: int | None
+        self,
+        loader: DataLoader,
+        device: torch.device | None,
+        total_rows: int | None,
+        whole_batch: int | None,
+        goes_on: bool = False,
     ):
-        self.loader, self.device = loader, device
+        self.loader, self.device, self.goes_on = loader, device, goes_on
         self.end_of_dataloader = False
         self.remainder: int | None = None
         self._real = total_rows % whole_batch if total_rows and whole_batch else 0
         self.epoch = 0
+        self.given = 0
+        self._drawn: dict[str, Any] | None = None  # generators before the epoch, and before the batch read ahead
+        self._loaded: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -136,27 +149,137 @@ class PreparedLoader:
             if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)  # type: ignore[union-attr]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where in its data it stands."""
+        if self.end_of_dataloader or not self.given:
+            return {"epoch": self.epoch, "given": 0, "drawn": None}
+        return {"epoch": self.epoch, "given": self.given, "drawn": self._drawn}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Stand there at the next epoch."""
+        self.set_epoch(state_dict["epoch"])
+        self._loaded = state_dict if state_dict["given"] else None
+
     def __iter__(self) -> Iterator[Any]:
-        self.end_of_dataloader, self.remainder = False, None
+        start = self._loaded["given"] if self._loaded is not None and self.goes_on else 0
+        return self.batches_from(start)
+
+    def batches_from(self, start: int) -> Iterator[Any]:
+        """The epoch's batches from number `start` on."""
+        self.end_of_dataloader, self.remainder, self.given = False, None, start
+        loaded, self._loaded = self._loaded, None
+        generators = _generators(self.loader)
+        if loaded is None:
+            before = {"random": random_states(), "own": [g.get_state() for g in generators]}
+            ahead = None
+        else:
+            before = loaded["drawn"]["before"]
+            ahead = loaded["drawn"]["ahead"] if loaded["given"] == start else None
+        now = random_states()
+        if loaded is not None:
+            restore_random_states(before["random"])
+            for generator, state in zip(generators, before["own"], strict=True):
+                generator.set_state(state)
         _same_order(self.loader)
-        batches = iter(self.loader)
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        while True:
+        batches = iter(_skipping(self.loader, start, lambda: ahead is not None and restore_random_states(ahead)))
+        following = next(batches, _NOTHING)
+        if loaded is not None:
+            restore_random_states(now)
+        while following is not _NOTHING:
+            batch = following
             # One batch ahead, so that the last one is known before it is given.
+            self._drawn = {"before": before, "ahead": random_states()}
             following = next(batches, _NOTHING)
+            self.given += 1
             self.end_of_dataloader = following is _NOTHING
             if self.end_of_dataloader:
                 self.remainder = self._real or None
             yield batch if self.device is None else send_to_device(batch, self.device, non_blocking=True)
-            if following is _NOTHING:
-                return
-            batch = following
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["loader"], name)
+
+
+class RestOfLoader:
+    """A prepared loader's batches from number `start` on; what they are told of, that loader knows."""
+
+    def __init__(self, whole: PreparedLoader, start: int):
+        self.whole, self.start = whole, start
+
+    def __len__(self) -> int:
+        return max(len(self.whole) - self.start, 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.whole.batches_from(self.start)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["whole"], name)
+
+
+class Skipping:
+    """What a sampler or a stream gives behind its first `start` items; `then` is called before the first of these."""
+
+    def __init__(self, items: Any, start: int, then: Callable[[], Any] | None = None):
+        self.items, self.start, self.then = items, start, then
+        for name in ("batch_size", "drop_last"):
+            if hasattr(items, name):
+                setattr(self, name, getattr(items, name))
+
+    def __len__(self) -> int:
+        return max(len(self.items) - self.start, 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        items = iter(self.items)
+        for _ in range(self.start):
+            if next(items, _NOTHING) is _NOTHING:
+                return
+        if self.then is not None:
+            self.then()
+        yield from items
+
+
+def _skipping(loader: Any, start: int, then: Callable[[], Any] | None = None) -> Any:
+    """A loader without its first batches, which are not read where a sampler names the rows."""
+    if not start:
+        return loader
+    sampler = loader.batch_sampler
+    if sampler is None or isinstance(loader.dataset, IterableDataset):
+        return Skipping(loader, start, then)
+    return DataLoader(
+        loader.dataset, batch_sampler=Skipping(sampler, start, then), generator=loader.generator, **_options(loader)
+    )
+
+
+def _options(loader: DataLoader) -> dict[str, Any]:
+    names = (
+        "num_workers",
+        "collate_fn",
+        "pin_memory",
+        "timeout",
+        "worker_init_fn",
+        "multiprocessing_context",
+        "prefetch_factor",
+        "persistent_workers",
+    )
+    return {name: getattr(loader, name) for name in names}
+
+
+def _generators(loader: DataLoader) -> list[torch.Generator]:
+    """The loader's own generators."""
+    sampler = _innermost(loader)
+    # What several processes agree on is drawn anew for each epoch.
+    held = [loader.generator]
+    if not PartialState().use_distributed:
+        held.append(getattr(sampler, "generator", None))
+    return [generator for generator in dict.fromkeys(held) if isinstance(generator, torch.Generator)]
+
+
+def _innermost(loader: DataLoader) -> Any:
+    """The sampler of rows, below those of batches."""
+    sampler: Any = loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
+    while isinstance(sampler, BatchSampler | BatchShare):
+        sampler = sampler.sampler
+    return sampler
 
 
 _NOTHING = object()
@@ -164,9 +287,7 @@ _NOTHING = object()
 
 def _same_order(loader: DataLoader) -> None:
     """One seed for every process, so that all draw the same order before they take their shares of it."""
-    sampler = getattr(loader.batch_sampler, "sampler", None)
-    if isinstance(sampler, BatchSampler):
-        sampler = sampler.sampler
+    sampler = _innermost(loader)
     if not isinstance(sampler, RandomSampler) or not PartialState().use_distributed:
         return
     seed = broadcast_object_list([int(torch.empty((), dtype=torch.int64).random_().item())])[0]
@@ -174,7 +295,12 @@ def _same_order(loader: DataLoader) -> None:
 
 
 def prepare_data_loader(
-    loader: DataLoader, *, device: torch.device | None, split_batches: bool = False, even_batches: bool = True
+    loader: DataLoader,
+    *,
+    device: torch.device | None,
+    split_batches: bool = False,
+    even_batches: bool = True,
+    goes_on: bool = False,
 ) -> PreparedLoader:
     """The loader with this process's share of the data, on `device`."""
     if isinstance(loader, PreparedLoader):
@@ -185,31 +311,26 @@ def prepare_data_loader(
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
     whole = size if split_batches or size is None else size * count
     if count == 1:
-        return PreparedLoader(loader, device, None, None)
-    options: dict[str, Any] = {
-        "num_workers": loader.num_workers,
-        "collate_fn": loader.collate_fn,
-        "pin_memory": loader.pin_memory,
-        "timeout": loader.timeout,
-        "worker_init_fn": loader.worker_init_fn,
-        "multiprocessing_context": loader.multiprocessing_context,
-        "prefetch_factor": loader.prefetch_factor,
-        "persistent_workers": loader.persistent_workers,
-    }
+        return PreparedLoader(loader, device, None, None, goes_on)
+    options = _options(loader)
     if isinstance(loader.dataset, IterableDataset) or total is None:
         if size is None:
             raise ArgumentError("a loader over a stream needs a batch_size to be shared among processes")
         mine = size // count if split_batches else size
         shared = RowShare(loader.dataset, mine, count, index, drop_last=loader.drop_last)
-        return PreparedLoader(DataLoader(shared, batch_size=mine, **options), device, None, None)
+        return PreparedLoader(DataLoader(shared, batch_size=mine, **options), device, None, None, goes_on)
     sampler = BatchShare(loader.batch_sampler, count, index, split=split_batches, even=even_batches)
     dropped = loader.drop_last or not even_batches
     made = DataLoader(loader.dataset, batch_sampler=sampler, **options)  # type: ignore[arg-type]
-    return PreparedLoader(made, device, None if dropped else total, whole)
+    return PreparedLoader(made, device, None if dropped else total, whole, goes_on)
 
 
-def skip_first_batches(loader: Any, num_batches: int = 0) -> Iterator[Any]:
-    """The loader's batches from number `num_batches` on."""
-    for number, batch in enumerate(loader):
-        if number >= num_batches:
-            yield batch
+def skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
+    """A loader of the batches from number `num_batches` on; rows before them are not read, but for a stream's."""
+    if num_batches < 0:
+        raise ArgumentError(f"num_batches={num_batches}; expected 0 or more")
+    if isinstance(dataloader, RestOfLoader):
+        return RestOfLoader(dataloader.whole, dataloader.start + num_batches)
+    if isinstance(dataloader, PreparedLoader):
+        return RestOfLoader(dataloader, num_batches)
+    return _skipping(dataloader, num_batches)

@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from enfold.accelerate.processes import share_of
+from enfold.accelerate.randomness import seeded
 from enfold.base.errors import ArgumentError
-from enfold.training.randomness import seeded
 
 Collate = Callable[[list[Any]], dict[str, Any]]
 # Batches whose rows are sorted together by length.

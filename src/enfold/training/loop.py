@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from enfold.accelerate import operations
+from enfold.accelerate import folders, operations
+from enfold.accelerate.randomness import random_states, restore_random_states
 from enfold.base.errors import ArgumentError
-from enfold.training import checkpoints
 from enfold.training.batches import Batch, NumberedBatches, Order, loader, streamed
 from enfold.training.callbacks import TrainerState
 from enfold.training.evaluation import speed_metrics
 from enfold.training.items import count_items
-from enfold.training.randomness import random_states, restore_random_states
 
 if TYPE_CHECKING:
     from enfold.training.trainer import Trainer
@@ -257,12 +256,12 @@ class Run:
             if name not in planned:
                 setattr(state, name, value)
         trainer.load_weights(folder)
-        trainer.optimizer.load_state_dict(checkpoints.read(folder / "optimizer.pt"))
-        trainer.lr_scheduler.load_state_dict(checkpoints.read(folder / "scheduler.pt"))
+        trainer.optimizer.load_state_dict(folders.read(folder / "optimizer.pt"))
+        trainer.lr_scheduler.load_state_dict(folders.read(folder / "scheduler.pt"))
         if self.accelerator.scaler.is_enabled() and (folder / "scaler.pt").is_file():
-            self.accelerator.scaler.load_state_dict(checkpoints.read(folder / "scaler.pt"))
+            self.accelerator.scaler.load_state_dict(folders.read(folder / "scaler.pt"))
         trainer.callbacks.restore(found.stateful_callbacks)
-        states = checkpoints.read(folder / "rng_state.pth")
+        states = folders.read(folder / "rng_state.pth")
         # With another number of processes each rank draws anew.
         if len(states) == self.accelerator.num_processes:
             restore_random_states(states[self.accelerator.process_index])

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enfold.accelerate import operations
+from enfold.accelerate import folders, operations
 from enfold.accelerate.accelerator import Accelerator, PreparedOptimizer
 from enfold.accelerate.memory import find_executable_batch_size
+from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
 from enfold.training import checkpoints
 from enfold.training.arguments import TrainingArguments
@@ -39,7 +40,6 @@ from enfold.training.items import LabelSmoother, count_items
 from enfold.training.loop import Run, TrainOutput
 from enfold.training.noise import noisy_embeddings
 from enfold.training.optimizers import make_optimizer
-from enfold.training.randomness import set_seed
 from enfold.training.reports import reporters
 from enfold.training.saving import load_weights, save_model
 from enfold.training.schedules import get_scheduler
@@ -505,7 +505,7 @@ class Trainer:
                 torch.save(states, unfinished / "rng_state.pth")
 
         if self.accelerator.is_main_process:
-            checkpoints.write_whole(folder, write)
+            folders.write_whole(folder, write)
             checkpoints.rotate(Path(args.output_dir), args.save_total_limit, [state.best_model_checkpoint])
         self.accelerator.wait_for_everyone()
         self.tell("on_save")
