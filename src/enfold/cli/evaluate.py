@@ -84,7 +84,7 @@ def run(asked: argparse.Namespace) -> None:
     else:
         spread = {"confidence_level": asked.confidence, "n_resamples": asked.resamples, "random_state": asked.seed}
         results = judge.intervals(metric, outcome, given, **spread)
-    print(as_json(results | outcome.times) if asked.json else printable(_table(results | outcome.times)))
+    print(as_json(results | outcome.times) if asked.json else printable(table(results | outcome.times)))
     if asked.save:
         path = save(asked.save, task=judge.task, model=asked.model, data=asked.data, **results, **outcome.times)
         print(f"saved {path}", file=sys.stderr)
@@ -100,7 +100,7 @@ def _pipeline(asked: argparse.Namespace, task: str) -> Any:
     return pipeline(task, model=asked.model, **{name: value for name, value in loading.items() if value is not None})
 
 
-def _table(results: dict[str, Any]) -> str:
+def table(results: dict[str, Any]) -> str:
     """Names and numbers, one below the other; nested ones with their names joined."""
     rows = list(_rows(results))
     width = max(len(name) for name, _ in rows)

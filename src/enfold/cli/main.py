@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import enfold
 from enfold.base.errors import EnfoldError
-from enfold.cli import account, chat, download, environment, evaluate, run
+from enfold.cli import account, chat, download, environment, evaluate, run, train
 from enfold.cli.arguments import Help
 
 _EXAMPLES = """\
@@ -20,6 +20,7 @@ examples:
   enfold chat
   enfold run text-generation "Once upon a time" --option max_new_tokens=40
   enfold run feature-extraction --model sentence-transformers/all-MiniLM-L6-v2 --file lines.txt --json
+  enfold train text-classification --model google-bert/bert-base-uncased --data reviews.csv --output-dir my-model
   enfold evaluate text-classification --model my-model --data reviews.csv --metric f1
   enfold download google-bert/bert-base-uncased --include "*.json" "*.safetensors"
   enfold env
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line; no room is imported for it."""
     parser = argparse.ArgumentParser(
         prog="enfold",
-        description="Run, score, chat with and fetch open models.",
+        description="Run, train, score, chat with and fetch open models.",
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
@@ -70,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (run, evaluate, chat, download, account, environment):
+    for room in (run, train, evaluate, chat, download, account, environment):
         room.add_verbs(verbs, common)
     return parser
 

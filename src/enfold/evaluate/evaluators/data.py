@@ -101,7 +101,7 @@ def load_data(data: Any, subset: str | None = None, split: str | None = None) ->
     if data is None:
         raise ArgumentError("data is missing: give rows, a file, or a dataset's name")
     if isinstance(data, (str, Path)):
-        data = _read(data, subset)
+        data = read(data, subset)
     elif subset is not None:
         raise ArgumentError(f"subset={subset!r} says which part of a dataset to load, and data was handed over")
     parts = _splits(data)
@@ -125,7 +125,8 @@ def _splits(data: Any) -> dict[str, Any]:
     return dict(data) if all(hasattr(part, "column_names") for part in data.values()) else {}
 
 
-def _read(data: str | Path, subset: str | None) -> Any:
+def read(data: str | Path, subset: str | None) -> Any:
+    """A file by its ending, or a dataset by its name."""
     from enfold.datasets import load_dataset
 
     path = Path(data)

@@ -1,0 +1,111 @@
+"""What every task says of itself."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from enfold.base.errors import ArgumentError
+from enfold.base.logging import get_logger
+from enfold.training.arguments import TrainingArguments
+from enfold.training.trainer import Trainer
+
+logger = get_logger(__name__)
+# Tokens of a row where neither the model nor its tokenizer has a limit.
+LONGEST = 512
+
+
+class Task:
+    """How the rows of a task become a model's inputs.
+
+    Class attributes of a task:
+        auto: the Auto class of its models.
+        columns: options that name columns → the columns they name by default; None where there need be none.
+        arguments, trainer: which classes train it; `defaults` of the arguments.
+        fresh: how a tokenizer of its own is made, for tasks that can begin from scratch (`fresh.py`).
+        cuts: whether a row that is too long loses its end.
+
+    Args:
+        columns: option → column, for those that were named.
+        max_length: tokens of a row; the model's limit where None.
+        options: what else the task takes.
+    """
+
+    auto: ClassVar[str]
+    columns: ClassVar[dict[str, str | None]] = {"text_column": "text", "label_column": "label"}
+    options: ClassVar[tuple[str, ...]] = ()
+    arguments: ClassVar[type[TrainingArguments]] = TrainingArguments
+    trainer: ClassVar[type[Trainer]] = Trainer
+    defaults: ClassVar[dict[str, Any]] = {}
+    fresh: ClassVar[Callable[..., Any] | None] = None
+    cuts: ClassVar[bool] = True
+
+    def __init__(self, name: str, columns: dict[str, str], max_length: int | None, options: dict[str, Any]):
+        for kind, given, known in (("column", columns, self.columns), ("option", options, self.options)):
+            for option in given.keys() - set(known):
+                raise ArgumentError(f"{name} has no {kind} {option!r}; it has {', '.join(known) or 'none'}")
+        self.name, self.max_length, self.chosen = name, max_length, options
+        self.named = {**self.columns, **columns}
+        self.tokenizer: Any = None
+
+    def check(self, rows: Any, which: str) -> None:
+        """Refuse rows without the task's columns.
+
+        Raises:
+            ArgumentError: a column isn't there, or there are no rows.
+        """
+        if not len(rows):
+            raise ArgumentError(f"the {which} data have no rows")
+        for option, column in self.named.items():
+            if column is not None and column not in rows.column_names:
+                raise ArgumentError(
+                    f"the {which} data have no column {column!r} ({option}); they have {', '.join(rows.column_names)}. "
+                    f"Name the right one: --{option.replace('_', '-')}"
+                )
+
+    def learn(self, rows: Any, eval_rows: Any, config: Any) -> dict[str, Any]:
+        """Look at all rows once; entries of the configuration that follow, such as the classes' names."""
+        return {}
+
+    def limit(self, config: Any) -> int:
+        """Tokens of a row at most."""
+        known = [self.tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
+        sizes = [size for size in known if isinstance(size, int) and 0 < size < 1_000_000]
+        longest = min(sizes, default=LONGEST)
+        if config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
+            longest = min(longest, config.max_position_embeddings - 2)
+        if self.max_length is not None and self.max_length > longest and sizes:
+            raise ArgumentError(f"max_length={self.max_length}, and the model has room for {longest} tokens")
+        return self.max_length or longest
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """A batch of rows, by column, as the model's inputs."""
+        raise NotImplementedError
+
+    def encoded(self, rows: Any, which: str) -> Any:
+        """All rows encoded; a warning tells how many were cut."""
+        made = rows.map(self.encode, batched=True, remove_columns=rows.column_names)
+        if not len(made):
+            raise ArgumentError(f"the {which} data hold too little text to learn from")
+        if self.cuts:
+            full = sum(len(ids) >= (self.max_length or 0) for ids in made["input_ids"])
+            if full:
+                logger.warning(
+                    "%d of %d rows of the %s data fill the %d tokens of a row: what is longer was cut (max_length)",
+                    full,
+                    len(made),
+                    which,
+                    self.max_length,
+                )
+        return made
+
+    def collator(self, model: Any) -> Any:
+        """Rows → batch; the trainer's own where None."""
+        return None
+
+    @property
+    def metric(self) -> Callable[[Any], dict[str, float]] | None:
+        """Scores of a prediction; None where the loss says all."""
+        return None
+
+    def report(self, metrics: dict[str, float]) -> dict[str, float]:
+        """What follows from the metrics, added to them."""
+        return metrics
