@@ -6,6 +6,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -383,3 +384,58 @@ def test_torch_knows_it_though_it_came_later():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[[1, 2]]\n"
     )
+
+
+FILES = {
+    "csv": ("a,b\n1,x\n2,\n", {"sep": ","}),
+    "json": ('{"rows": [{"a": 1, "b": [1, 2]}, {"a": 2, "b": []}]}', {"field": "rows"}),
+    "text": ("one\ntwo\n\nthree\n", {"sample_by": "paragraph", "keep_linebreaks": True}),
+    "parquet": (None, {"columns": ["a"]}),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_from_files(kind, tmp_path):
+    content, options = FILES[kind]
+    paths = [str(tmp_path / f"{number}.{kind}") for number in range(3)]
+    for number, path in enumerate(paths):
+        if content is None:
+            pq.write_table(
+                pa.table({"a": range(10 * number, 10 * number + 10), "b": ["x"] * 10}), path, row_group_size=4
+            )
+        else:
+            Path(path).write_text(content)
+    for given in (paths[0], paths):
+        ours = getattr(IterableDataset, f"from_{kind}")(given, split="held_out", **options)
+        theirs = getattr(reference.IterableDataset, f"from_{kind}")(given, split="held_out", **options)
+        assert list(ours) == list(theirs)
+        assert str(ours.split) == str(theirs.split) == "held_out"
+        assert ours.num_shards == theirs.num_shards
+        finer = ours.reshard()
+        assert finer.num_shards == theirs.reshard().num_shards
+        assert list(finer) == list(ours)
+        # What follows is divided as finely: a shard of the shards, in order, loses nothing.
+        parts = [finer.map(lambda row: {"n": 1}).shard(finer.num_shards, index) for index in range(finer.num_shards)]
+        assert [row for part in parts for row in part] == [{**row, "n": 1} for row in ours]
+    with pytest.raises(ArgumentError, match="keep_in_memory"):
+        getattr(IterableDataset, f"from_{kind}")(paths, keep_in_memory=True)
+
+
+@pytest.mark.parametrize("shards", [1, 3, 7])
+def test_streams_of_rows_are_those_of_the_reference(shards):
+    ours, theirs = Dataset.from_dict(COLUMNS), reference.Dataset.from_dict(COLUMNS)
+    count = min(shards, len(ours))
+    for change in (
+        lambda rows: rows,
+        lambda rows: rows.shuffle(seed=5).select(range(len(rows) - 1)) if len(rows) > count else rows,
+        lambda rows: rows.with_format("numpy"),
+    ):
+        mine = change(ours).to_iterable_dataset(num_shards=count)
+        others = change(theirs).to_iterable_dataset(num_shards=count)
+        assert mine.num_shards == others.num_shards
+        assert plain(list(mine)) == plain(list(others))
+        assert plain(list(mine.shard(count, count - 1))) == plain(list(others.shard(count, count - 1)))
+        mine, others = mine.shuffle(seed=3, buffer_size=2), others.shuffle(seed=3, buffer_size=2)
+        assert plain(list(mine)) == plain(list(others))
+    with pytest.raises(ArgumentError, match="shards"):
+        ours.to_iterable_dataset(num_shards=len(ours) + 1)

@@ -13,6 +13,7 @@ import pytest
 
 import datasets as reference
 from enfold.base.errors import ArgumentError, BadRowError, DatasetError, NotBuiltError
+from enfold.datasets import load_dataset
 from enfold.datasets.features import Features
 from enfold.datasets.files import Access, match
 from enfold.datasets.readers.base import reader_class
@@ -322,3 +323,32 @@ def test_formats_that_are_not_read_say_why():
         reader_class("hdf5")
     with pytest.raises(ArgumentError, match="'seperator': csv has no such option"):
         reader_class("csv").of({"seperator": ";"})
+
+
+TRACE = {"type": "user", "message": {"role": "user"}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ([TRACE, {"type": "note", "message": "done"}], True),
+        ([{"type": "meta", "payload": 1}, {"type": "item", "payload": "a"}], True),
+        ([{"id": "a", "source": "s", "model": "m", "system_prompt": "p", "messages": [{"role": "user"}]}], True),
+        ([{"type": "start", "id": "a", "version": 1, "cwd": "/"}], True),
+        ([TRACE], False),
+        ([{"messages": [{"role": "user", "content": "a"}]}], False),
+    ],
+)
+def test_recorded_conversations_are_refused_where_the_reference_knows_them(rows, refused, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    options = {"data_files": str(file), "split": "train"}
+    if refused:
+        with pytest.raises(NotBuiltError, match="parse_agent_traces=False"):
+            load_dataset("json", cache_dir=tmp_path / "ours", **options)
+        with pytest.raises(reference.exceptions.DatasetGenerationError):
+            reference.load_dataset("json", cache_dir=str(tmp_path / "theirs"), **options)
+    ours = load_dataset("json", cache_dir=tmp_path / "ours", parse_agent_traces=False, **options)
+    theirs = reference.load_dataset("json", cache_dir=str(tmp_path / "theirs"), parse_agent_traces=False, **options)
+    assert ours.features.to_dict() == theirs.features.to_dict()
+    assert ours.to_list() == theirs.to_list()

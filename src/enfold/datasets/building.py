@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from enfold.base.errors import ArgumentError, DatasetError
-from enfold.base.progress import progress
 from enfold.datasets.splits import Slice, SplitDict, SplitInfo
+from enfold.datasets.workers import run_tasks
 
 if TYPE_CHECKING:
     from enfold.datasets.features import Features
@@ -107,18 +108,12 @@ def _write_split(
     workers = min(num_proc or 1, max(source.num_shards, 1))
     if num_proc is not None and num_proc < 1:
         raise ArgumentError(f"num_proc={num_proc}; it is at least 1.")
-    jobs = [
-        (folder, f"{split}.{worker:05d}", source.subset(shards), features, max_file_bytes)
+    tasks = [
+        partial(_write, folder, f"{split}.{worker:05d}", source.subset(shards), features, max_file_bytes)
         for worker, shards in enumerate(_shared_out(source.num_shards, workers))
     ]
-    results: list[tuple[list[_Written], list[int]]] = []
-    if workers == 1:
-        results.append(_write(*jobs[0], label=f"Reading {split}"))
-    else:
-        import multiprocessing
-
-        with multiprocessing.get_context("fork").Pool(workers) as pool:
-            results += progress(pool.imap(_write_job, jobs), total=workers, label=f"Reading {split}")
+    processes = workers if workers > 1 else None
+    results = run_tasks(tasks, processes, total=source.num_shards, label=f"Reading {split}", unit="shards")
     written = [part for parts, _ in results for part in parts]
     kept = [part for part in written if part.rows] or written[:1]
     for part in written:
@@ -133,23 +128,20 @@ def _shared_out(shards: int, workers: int) -> list[Sequence[int]]:
     return [range(starts[index], starts[index + 1]) for index in range(workers)]
 
 
-def _write_job(job: tuple) -> tuple[list[_Written], list[int]]:
-    return _write(*job)
-
-
 def _write(
-    folder: Path, stem: str, source: Source, features: Features, max_file_bytes: int, label: str | None = None
+    folder: Path, stem: str, source: Source, features: Features, max_file_bytes: int, done: Callable[[int], None]
 ) -> tuple[list[_Written], list[int]]:
     """Write all shards of a source into files `stem.<n>`; returns the files, and each shard's number of rows."""
     files = _Files(folder, stem, features.arrow_schema, max_file_bytes)
     lengths = []
     try:
-        for shard in progress(range(source.num_shards), label=label or "", shown=None if label else False):
+        for shard in range(source.num_shards):
             rows = 0
             for table in _fitted(source, shard, features):
                 rows += table.num_rows
                 files.write(table)
             lengths.append(rows)
+            done(1)
     finally:
         files.close()
     return files.written, lengths

@@ -258,6 +258,11 @@ class Exported(Core):
         stream = IterableDataset(source, info=DatasetInfo(features=self.features))
         return stream if self._format_type is None else stream.with_format(self._format_type)
 
+    def to_tf_dataset(self, *args: Any, **options: Any) -> Any:
+        raise NotBuiltError(
+            "to_tf_dataset is not built: give with_format('tensorflow') to tf.data.Dataset.from_generator."
+        )
+
     # How
 
     def _rows_of(self, size: int) -> int:

@@ -201,4 +201,5 @@ def _loaded(
     if keep_in_memory:
         raise ArgumentError("keep_in_memory=True: streamed rows are not kept. Use Dataset.from_… for that")
     chosen = {name: value for name, value in options.items() if value is not None}
-    return load_dataset(builder, data_files=paths, split=split or "train", features=features, streaming=True, **chosen)
+    split = str(split or "train")
+    return load_dataset(builder, data_files={split: paths}, split=split, features=features, streaming=True, **chosen)

@@ -146,7 +146,7 @@ def load_dataset_builder(
         if path in ("generator", "sql", "spark"):
             from enfold.datasets.readers.objects import builder_of
 
-            return builder_of(path, config_kwargs, split=str(_split or "train"), features=features, **common)
+            return builder_of(path, config_kwargs, split=_first_name(_split), features=features, **common)
         reader_type = reader_class(path)
         place = _Place(os.path.abspath(os.path.expanduser(data_dir or "")), Card(), path)
         patterns = patterns_of(data_files) if data_files is not None else infer_patterns(place.base, access)
@@ -156,6 +156,12 @@ def load_dataset_builder(
         return DatasetBuilder(path, reader, config, dataset_name=path, **common)
     place = _place(path, revision, token, refresh=mode is DownloadMode.FORCE_REDOWNLOAD)
     return _repository_builder(place, name, data_dir, data_files, features, access, config_kwargs, common)
+
+
+def _first_name(split: Any) -> str:
+    """The name of the one split of what isn't files: what is asked for first of it."""
+    named = re.match(r"[\w.-]+", split) if isinstance(split, str) else None
+    return named[0] if named else "train"
 
 
 def _repository_builder(

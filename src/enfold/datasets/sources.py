@@ -77,6 +77,13 @@ class FileSource(Source):
     def subset(self, shards: Sequence[int]) -> FileSource:
         return replace(self, files=tuple(self.files[shard] for shard in shards))
 
+    def reshard(self) -> FileSource:
+        """Each file cut into as many shards as its reader can tell apart."""
+        divided = getattr(self.reader, "divided", None)
+        if divided is None:
+            return self
+        return replace(self, files=tuple(part for file in self.files for part in divided(file)))
+
     def describe(self) -> str:
         shown = ", ".join(str(file) for file in self.files[:3])
         return shown if len(self.files) <= 3 else f"{shown} and {len(self.files) - 3} more"

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -21,19 +22,26 @@ _GRACE = 5.0
 
 
 def run_tasks(
-    tasks: Sequence[Task], processes: int | None, *, total: int, label: str, shown: bool | None = None
+    tasks: Sequence[Task],
+    processes: int | None,
+    *,
+    total: int,
+    label: str,
+    unit: str = "rows",
+    shown: bool | None = None,
 ) -> list[Any]:
     """The results of `tasks`, in order.
 
     Args:
         processes: how many run at the same time, each task in a process of its own; None: one after the other, here.
-        total: rows to do, for the progress bar named `label`; `shown` as in `enfold.base.progress`.
+        total: rows (or whatever `unit` says) to do, for the progress bar named `label`; `shown` as in
+            `enfold.base.progress`.
 
     Raises:
         what a task raised, with a note that names its rank; DatasetError where a process died.
     """
     with _Bar(total, label, shown) as bar:
-        return _forked(tasks, processes, bar) if processes else [task(bar) for task in tasks]
+        return _forked(tasks, processes, bar, unit) if processes else [task(bar) for task in tasks]
 
 
 class _Bar:
@@ -58,7 +66,7 @@ class _Bar:
             yield self._rows
 
 
-def _forked(tasks: Sequence[Task], processes: int, bar: Callable[[int], None]) -> list[Any]:
+def _forked(tasks: Sequence[Task], processes: int, bar: Callable[[int], None], unit: str) -> list[Any]:
     if "fork" not in multiprocessing.get_all_start_methods():
         raise ArgumentError("num_proc needs processes that fork, which this system has not; leave num_proc out")
     context = multiprocessing.get_context("fork")
@@ -82,7 +90,7 @@ def _forked(tasks: Sequence[Task], processes: int, bar: Callable[[int], None]) -
                     kind, content = pipe.recv()
                 except (EOFError, OSError):
                     process.join()
-                    raise DatasetError(_death(rank, len(tasks), process.exitcode, reached[rank])) from None
+                    raise DatasetError(_death(rank, len(tasks), process.exitcode, reached[rank], unit)) from None
                 if kind == "rows":
                     reached[rank] += content
                     bar(content)
@@ -101,6 +109,7 @@ def _forked(tasks: Sequence[Task], processes: int, bar: Callable[[int], None]) -
 def _child(task: Task, pipe: Connection) -> None:
     # The parent answers the user's Ctrl-C and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, name="enfold-parent", daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if "torch" in sys.modules:
         # OpenMP's threads don't survive a fork, and a team of one needs none.
@@ -114,6 +123,14 @@ def _child(task: Task, pipe: Connection) -> None:
         pipe.send(("error", _packed(error)))
     finally:
         pipe.close()
+
+
+def _end_with_the_parent() -> None:
+    """A parent that is killed can't end us: no work goes on for nobody, in files that the next build removes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _packed(error: BaseException) -> tuple[bytes | None, str, list[str]]:
@@ -139,7 +156,7 @@ def _revived(content: tuple[bytes | None, str, list[str]], rank: int, count: int
     return error
 
 
-def _death(rank: int, count: int, code: int | None, rows: int) -> str:
+def _death(rank: int, count: int, code: int | None, done: int, unit: str) -> str:
     if code is not None and code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
@@ -147,7 +164,7 @@ def _death(rank: int, count: int, code: int | None, rows: int) -> str:
     else:
         how = f"ended with exit code {code}"
     return (
-        f"process {rank} of {count} {how} after {rows} of its rows; nothing of what it did is kept. "
+        f"process {rank} of {count} {how} after {done} of its {unit}; nothing of what it did is kept. "
         f"Run with num_proc=None to see why"
     )
 

@@ -23,6 +23,14 @@ ITEMS = 0
 Path = tuple[Any, ...]
 _CHANGED = re.compile(r"JSON parse error: Column\((?P<path>.*)\) changed from .* in row (?P<row>\d+)", re.DOTALL)
 
+# The columns by which the reference knows recorded conversations, and their types.
+_TRACES: tuple[dict[str, str], ...] = (
+    {"type": "string", "message": "Json"},
+    {"type": "string", "payload": "Json"},
+    {"id": "string", "source": "string", "model": "string", "system_prompt": "string", "messages": "Json List"},
+    {"type": "string", "id": "string", "version": "int64", "cwd": "string"},
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class JsonReader(Reader):
@@ -33,6 +41,8 @@ class JsonReader(Reader):
         field: the key of a whole-file object under which the rows are.
         chunksize: bytes read at a time.
         on_mixed_types: `"use_json"`: values of no common type (in the first chunk) become `Json`; None: an error.
+        parse_agent_traces: the reference turns recorded conversations of coding agents into messages, which is not
+            built: where files have the columns of such a record, False must say that their plain rows are meant.
         on_bad_rows: what happens with lines that are no JSON object, or don't fit the types.
     """
 
@@ -75,6 +85,8 @@ class JsonReader(Reader):
                         features = Features.from_arrow_schema(table.schema)
                         for place in mixed:
                             features = Features(_changed(features, place, Json()))
+                        if self.parse_agent_traces:
+                            _refuse_traces(features, opened)
                         return replace(self, features=features, mixed=tuple(mixed))
         return self
 
@@ -393,3 +405,14 @@ def _holds_object(kind: pa.DataType) -> bool:
 def _joined(seen: pa.Table | None, table: pa.Table) -> pa.Table:
     schemas = [part.schema for part in (seen, table) if part is not None]
     return pa.unify_schemas(schemas, promote_options="permissive").empty_table()
+
+
+def _refuse_traces(features: Mapping[str, Any], opened: Opened) -> None:
+    """Recorded conversations of agents are no rows yet, unless the user says that they are."""
+    kinds = {name: getattr(feature, "dtype", None) or type(feature).__name__ for name, feature in features.items()}
+    kinds = {name: type(features[name]).__name__ if kind in ("json", "list") else kind for name, kind in kinds.items()}
+    if any(all(kinds.get(name, "?") in types.split() for name, types in marks.items()) for marks in _TRACES):
+        raise NotBuiltError(
+            f"{opened.name} has the columns of a recorded conversation of an agent, and making messages of those is "
+            "not built. parse_agent_traces=False reads its plain rows."
+        )

@@ -25,7 +25,7 @@ def builder_of(kind: str, options: Mapping[str, Any], *, split: str, features: A
     """
     source, identity = _SOURCES[kind](dict(options), features)
     return DatasetBuilder(
-        kind, None, BuilderConfig(), dataset_name=kind, sources={split: source}, identity=identity, **common
+        kind, None, BuilderConfig(), dataset_name=kind, sources={split: source}, identity=[split, identity], **common
     )
 
 

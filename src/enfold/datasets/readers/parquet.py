@@ -16,6 +16,17 @@ from enfold.datasets.opening import Opened, contents
 from enfold.datasets.readers.base import Reader, skipping
 
 
+@dataclass(frozen=True)
+class RowGroup:
+    """A part of a file that is read alone."""
+
+    file: DataFile
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, row group {self.index}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParquetReader(Reader):
     """Parquet files; their Arrow schema (and the features noted in it) are the types.
@@ -63,7 +74,22 @@ class ParquetReader(Reader):
                         return replace(self, features=features)
         return self
 
-    def __call__(self, file: DataFile, skip_rows: int = 0) -> Iterator[pa.Table]:
+    def divided(self, file: DataFile | RowGroup) -> Sequence[DataFile | RowGroup]:
+        """The row groups of a file; files in archives stay whole."""
+        if isinstance(file, RowGroup):
+            return [file]
+        groups = []
+        for opened in contents(file, self.max_expansion):
+            with self._reading(opened.name), pq.ParquetFile(opened.seekable()) as parquet:
+                groups.append(parquet.num_row_groups)
+        return [RowGroup(file, index) for index in range(groups[0])] if len(groups) == 1 and groups[0] else [file]
+
+    def __call__(self, file: DataFile | RowGroup, skip_rows: int = 0) -> Iterator[pa.Table]:
+        if isinstance(file, RowGroup):
+            for opened in contents(file.file, self.max_expansion):
+                with self._reading(opened.name):
+                    yield from skipping(self._batches(opened, [file.index]), skip_rows)
+            return
         for opened in contents(file, self.max_expansion):
             with self._reading(opened.name):
                 if self.filters is None:
