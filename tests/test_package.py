@@ -65,7 +65,7 @@ def test_planned_names_say_so(name):
 @pytest.mark.parametrize(
     ("room", "name"),
     [
-        ("accelerate", "init_empty_weights"),
+        ("accelerate", "notebook_launcher"),
         ("peft", "LoraConfig"),
         ("trl", "SFTTrainer"),
         ("diffusers", "DiffusionPipeline"),

@@ -266,7 +266,7 @@ def test_arguments_that_cannot_be_honoured(folder, options: dict, message: str):
 
 def test_a_plan_over_several_devices(folder):
     with pytest.raises(NotBuiltError, match="spreads the model over"):
-        load(folder, device_map={"model.layers.0": "cpu", "lm_head": 0})
+        load(folder, device_map={"model.layers.0": 1, "lm_head": 0})
     assert load(folder, device_map={"": "cpu"}).device == torch.device("cpu")
     assert load(folder, device_map="cpu").device == torch.device("cpu")
 

@@ -9,6 +9,14 @@ model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 from enfold.base.lazy import lazy_names
 
 _NAMES = {
+    "cpu_offload": "enfold.accelerate.placement",
+    "disk_offload": "enfold.accelerate.placement",
+    "dispatch_model": "enfold.accelerate.placement",
+    "init_empty_weights": "enfold.accelerate.placement",
+    "init_on_device": "enfold.accelerate.placement",
+    "load_checkpoint_and_dispatch": "enfold.accelerate.placement",
+    "load_checkpoint_in_model": "enfold.accelerate.placement",
+    "infer_auto_device_map": "enfold.accelerate.device_map",
     "Accelerator": "enfold.accelerate.accelerator",
     "PartialState": "enfold.accelerate.processes",
     "ProjectConfiguration": "enfold.accelerate.state",
@@ -23,14 +31,6 @@ _NOT_BUILT = [
     "AcceleratorState",
     "DistributedType",
     "FullyShardedDataParallelPlugin",
-    "cpu_offload",
-    "disk_offload",
-    "dispatch_model",
-    "infer_auto_device_map",
-    "init_empty_weights",
-    "init_on_device",
-    "load_checkpoint_and_dispatch",
-    "load_checkpoint_in_model",
     "notebook_launcher",
 ]
 

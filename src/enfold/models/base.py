@@ -142,6 +142,8 @@ class PreTrainedModel(Accessors, nn.Module):
         torch_dtype: torch.dtype | str | None = None,
         device: torch.device | str | int | None = None,
         device_map: Any = None,
+        max_memory: Mapping[int | str, int | str] | None = None,
+        offload_folder: str | Path | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -166,8 +168,10 @@ class PreTrainedModel(Accessors, nn.Module):
             dtype: a torch dtype or its name, "auto" or None for the checkpoint's own (`torch_dtype` is the older name).
                 "int8" rounds the weights of linear maps to bytes and computes the rest in fp32, on the CPU.
             device: where to put the weights; default CPU.
-            device_map: "cpu", "cuda", "auto" (the GPU if there is one) or {"": device}; a plan that spreads one model
-                over several devices is not built yet.
+            device_map: "cpu", "cuda", "auto" (the GPU; what doesn't fit there on the CPU, then on the disk), or module
+                → number of a GPU, "cpu" or "disk", under the checkpoint's names or ours. One GPU at most.
+            max_memory: place → bytes or "10GiB", for "auto"; default: what is free.
+            offload_folder: where weights go that are on the disk.
             token: access token of the hub.
             cache_dir: cache folder instead of the standard one.
             local_files_only: never ask the network.
@@ -205,6 +209,8 @@ class PreTrainedModel(Accessors, nn.Module):
             dtype=dtype if dtype is not None else torch_dtype,
             device=device,
             device_map=device_map,
+            max_memory=max_memory,
+            offload_folder=offload_folder,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         model, report = load_model(cls, request, config=config, overrides=overrides, attention=attn_implementation)
@@ -271,6 +277,9 @@ class PreTrainedModel(Accessors, nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where inputs go."""
+        if "main_device" in self.__dict__:  # weights that come and go are nowhere between
+            return self.__dict__["main_device"]
         return next(self.parameters()).device
 
     @property

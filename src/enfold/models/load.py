@@ -1,6 +1,7 @@
 """From a repository's files to a model: resolve, build on the meta device, fill in place, tie, report."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from enfold.accelerate.device_map import check_device_map, clean_device_map, infer_auto_device_map, place_of
+from enfold.accelerate.placement import dispatch_model
 from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError, WeightsMismatchError
 from enfold.base.logging import get_logger
 from enfold.models.base import PreTrainedModel
@@ -19,6 +22,8 @@ from enfold.weights.names import Piece, as_stored, from_stored
 
 logger = get_logger(__name__)
 Model = TypeVar("Model", bound=PreTrainedModel)
+# Plans that are made by the sizes of a model's parts.
+INFERRED = ("auto", "balanced", "balanced_low_0", "sequential")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "half": torch.float16}
 
@@ -40,6 +45,8 @@ class Request:
     dtype: torch.dtype | str | None = None
     device: torch.device | str | int | None = None
     device_map: Any = None
+    max_memory: Mapping[int | str, int | str] | None = None
+    offload_folder: str | Path | None = None
     ignore_mismatched_sizes: bool = False
 
     @property
@@ -115,7 +122,8 @@ def load_model(
     attention: str | None,
 ) -> tuple[Model, LoadReport]:
     """Load a model of class `cls`; see `PreTrainedModel.from_pretrained`."""
-    device = target_device(request.device, request.device_map)
+    spread = spreads(request)
+    device = torch.device("cpu") if spread else target_device(request.device, request.device_map)
     if config is None:
         config = cls.config_class.from_pretrained(request.source, gguf_file=request.gguf_file, **request.hub_options)
     else:
@@ -129,21 +137,103 @@ def load_model(
         setattr(config, name, value)
     with expanded(open_checkpoint(checkpoint_paths(request)), config) as checkpoint:
         int8 = is_int8(request.dtype)
+        if int8 and spread:
+            raise ArgumentError('dtype="int8" runs on the CPU as a whole: leave out device_map')
         if int8 and device.type != "cpu":
             raise ArgumentError(f'dtype="int8" runs on the CPU, and device={str(device)!r} was asked for')
         dtype = torch.float32 if int8 else target_dtype(request.dtype, config, checkpoint)
         with torch.device("meta"):
             model = cls(config)
         model.set_attn_implementation(attention)
-        report = fill(model, checkpoint, dtype, mismatched_allowed=request.ignore_mismatched_sizes, int8=int8)
+        places = plan(model, request, dtype) if spread else {}
+        report = fill(
+            model,
+            checkpoint,
+            dtype,
+            mismatched_allowed=request.ignore_mismatched_sizes,
+            int8=int8,
+            elsewhere=places,
+        )
     model.name_or_path = str(request.source)
     model.load_report = report  # type: ignore[assignment]
     read_generation_config(model, request)
     if report.lines():
         logger.warning("%s from %s:\n  %s", cls.__name__, request.source, "\n  ".join(report.lines()))
-    if device.type != "cpu":
+    if spread:
+        dispatch_model(model, places, offload_dir=request.offload_folder)
+    elif device.type != "cpu":
         model.to(device)
     return model.eval(), report
+
+
+def spreads(request: Request) -> bool:
+    """Whether the model goes to more than one place, or may have to."""
+    asked = request.device_map
+    if asked is not None and request.device is not None:
+        raise ArgumentError(f"device={request.device!r} and device_map={asked!r} were both given; give one")
+    if isinstance(asked, dict):
+        places = set(map(str, asked.values()))
+        return len(places) > 1 or "disk" in places
+    if request.max_memory is not None and asked not in INFERRED:
+        raise ArgumentError(f"max_memory is for device_map='auto', and device_map={asked!r} was given")
+    return request.max_memory is not None or (asked in INFERRED and torch.cuda.is_available())
+
+
+def plan(model: PreTrainedModel, request: Request, dtype: torch.dtype) -> dict[str, Any]:
+    """Where each part of a model goes: as asked, under our names or the checkpoint's, or by sizes.
+
+    Raises:
+        NotBuiltError: layers on several accelerators.
+    """
+    asked = request.device_map
+    if not isinstance(asked, dict):
+        layers = {type(layer).__name__ for m in model.modules() if isinstance(m, nn.ModuleList) for layer in m}
+        asked = infer_auto_device_map(model, request.max_memory, layers, dtype)
+    accelerators = {str(place) for place in asked.values()} - {"cpu", "disk"}
+    if len(accelerators) > 1:
+        raise NotBuiltError(
+            f"device_map spreads the model over {sorted(accelerators)}; layers on several accelerators are not built "
+            "yet: name one, with 'cpu' and 'disk' beside it"
+        )
+    known = {"", *(name for name, _ in model.named_modules()), *(name for name, _ in model.named_parameters())}
+    if not known.issuperset(asked):
+        asked = _translated(model, asked)
+    if "disk" in asked.values() and request.offload_folder is None:
+        raise ArgumentError("device_map puts parts of the model on the disk: give offload_folder, a folder for them")
+    check_device_map(model, asked)
+    return dict(asked)
+
+
+def _translated(model: PreTrainedModel, asked: dict[str, Any]) -> dict[str, Any]:
+    """A plan by the checkpoint's names, by ours."""
+    table, prefix = model.name_table(), f"{model.base_model_prefix}."
+    found: dict[str, Any] = {}
+    used: set[str] = set()
+    for ours, weight in model.weights():
+        for piece in table.pieces(ours, tuple(weight.shape)):
+            for name in (piece.theirs, prefix + piece.theirs, piece.theirs.removeprefix(prefix)):
+                place = place_of(name, asked)
+                if place is not None:
+                    found[ours] = place
+                    break
+    for name in asked:
+        rows = [piece.theirs for ours, w in model.weights() for piece in table.pieces(ours, tuple(w.shape))]
+        if any(f"{row}.".startswith((f"{name}.", f"{name.removeprefix(prefix)}.")) for row in rows):
+            used.add(name)
+    if unknown := [name for name in asked if name not in used and name != ""]:
+        ours_too = {name for name, _ in model.named_modules()}
+        stray = [name for name in unknown if name not in ours_too and not _is_tied_name(model, name)]
+        if stray:
+            raise ArgumentError(f"device_map names {stray[:5]}, which the checkpoint and the model don't have")
+    for copy, source in model.ties().items():
+        if source in found:
+            found[copy] = found[source]
+    check_device_map(model, found)  # before parts are put together that only seem whole
+    return clean_device_map(found)
+
+
+def _is_tied_name(model: PreTrainedModel, name: str) -> bool:
+    return any(f"{tied}.".startswith(f"{name}.") for tied in _tied_names(model, model.name_table()))
 
 
 def expanded(checkpoint: Checkpoint, config: PreTrainedConfig) -> Checkpoint:
@@ -251,7 +341,7 @@ def target_device(device: torch.device | str | int | None, device_map: Any) -> t
                 f"device_map spreads the model over {sorted(places)}; one model over several devices is not built yet"
             )
         chosen = next(iter(chosen.values()))
-    if chosen in ("auto", "balanced", "balanced_low_0", "sequential"):
+    if chosen in INFERRED:
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
     if chosen is None or chosen == -1:
         return torch.device("cpu")
@@ -274,8 +364,11 @@ def fill(
     *,
     mismatched_allowed: bool = False,
     int8: bool = False,
+    elsewhere: Mapping[str, Any] | None = None,
 ) -> LoadReport:
     """Give a model on the meta device its weights from a checkpoint; with `int8`, round each as soon as it is read.
+
+    `elsewhere` says what will be on the disk: such weights stay in their file where they can.
 
     Raises:
         WeightsMismatchError: shapes differ, or the checkpoint holds nothing that the model wants.
@@ -286,8 +379,10 @@ def fill(
         if name not in stored and alias in stored:
             stored[name] = stored[alias]
     _share_stored(model, checkpoint, stored)
+    names = {module: name for name, module in model.named_modules()}
     for group in groups(model) if not int8 else ():
-        group.allocate(dtype, "cpu")
+        if place_of(names[group.owner], elsewhere or {}) != "disk":
+            group.allocate(dtype, "cpu")
     table = model.name_table()
     used: set[str] = set()
     fresh: list[str] = []
