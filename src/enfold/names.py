@@ -105,6 +105,7 @@ _COLLATORS = (
 TRAINING = {
     "Trainer": "enfold.training.trainer",
     "TrainingArguments": "enfold.training.arguments",
+    "DistillationTrainer": "enfold.training.distillation",
     "Seq2SeqTrainer": "enfold.training.seq2seq",
     "Seq2SeqTrainingArguments": "enfold.training.seq2seq",
     "TrainerCallback": "enfold.training.callbacks",

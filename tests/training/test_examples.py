@@ -1,0 +1,88 @@
+"""The scripts in examples/ run on little data and learn it; each is short."""
+
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import enfold
+from enfold.training.tasks.fresh import word_piece_tokenizer
+from tests.training.test_tasks import WORDS, corpus, reviews
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("train_*.py"))
+SIZES = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}
+
+
+def saved(folder, model):
+    tokenizer = word_piece_tokenizer([" ".join(WORDS)] * 3, 120)
+    tokenizer.model_max_length = 64
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    model(len(tokenizer)).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs an example; its last line."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+    def call(name, *arguments):
+        script = next(path for path in EXAMPLES if path.stem == f"train_{name}")
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments, str(tmp_path / "out")])
+        runpy.run_path(str(script), run_name="__main__")
+        return capsys.readouterr().out.strip().splitlines()
+
+    return call
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short(script):
+    assert len(script.read_text().splitlines()) <= 40
+
+
+def test_text_classification(run, tmp_path):
+    def make(size):
+        return enfold.BertForMaskedLM(enfold.BertConfig(vocab_size=size, num_hidden_layers=1, **SIZES))
+
+    model = saved(tmp_path / "bert", make)
+    assert float(run("text_classification", model, lines(tmp_path / "r.jsonl", reviews(480)))[-1]) > 0.9
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_causal_lm_from_scratch(run, tmp_path):
+    said = run("causal_lm_from_scratch", corpus(tmp_path))
+    assert float(next(line for line in said if line.startswith("perplexity")).split()[1]) < 60
+    assert said[-1].startswith("the")
+
+
+def test_translation(run, tmp_path):
+    def make(size):
+        ids = {"pad_token_id": 1, "eos_token_id": 3, "decoder_start_token_id": 1}
+        sizes = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+        return enfold.T5ForConditionalGeneration(enfold.T5Config(vocab_size=size, **ids, **sizes))
+
+    rows = [{"en": f"the {word}", "de": word} for word in WORDS] * 2
+    said = run("translation", saved(tmp_path / "t5", make), lines(tmp_path / "p.jsonl", rows))
+    assert 0 <= float(said[-1]) <= 100
+    assert (tmp_path / "out" / "generation_config.json").is_file() or (tmp_path / "out" / "config.json").is_file()
+
+
+def test_distillation(run, tmp_path):
+    def make(size):
+        config = enfold.BertConfig(vocab_size=size, num_hidden_layers=2, id2label={0: "blame", 1: "praise"}, **SIZES)
+        return enfold.BertForSequenceClassification(config)
+
+    loss = float(run("distillation", saved(tmp_path / "large", make), lines(tmp_path / "r.jsonl", reviews(64)))[-1])
+    assert math.isfinite(loss)
+    small = enfold.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert small.config.num_hidden_layers == 1
