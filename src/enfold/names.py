@@ -113,6 +113,7 @@ TRAINING = {
     "TrainerState": "enfold.training.callbacks",
     "EarlyStoppingCallback": "enfold.training.callbacks",
     "EvalPrediction": "enfold.training.evaluation",
+    "BestRun": "enfold.training.searching",
     "Adafactor": "enfold.training.optimizers",
     "get_scheduler": "enfold.training.schedules",
     "set_seed": "enfold.accelerate.randomness",

@@ -23,6 +23,8 @@ def push_folder(
     commit_message: str = "Upload with enfold",
     revision: str | None = None,
     create_pr: bool = False,
+    path_in_repo: str | None = None,
+    ignore_patterns: list[str] | None = None,
 ) -> str:
     """Upload every file of a folder in one commit; the repository is created if it doesn't exist.
 
@@ -31,6 +33,8 @@ def push_folder(
         private: for a repository that is created here; the account's default if None.
         revision: branch to commit to, created from `main` if it doesn't exist.
         create_pr: open a pull request against `main` instead of committing to a branch.
+        path_in_repo: the folder of the repository that the files go to.
+        ignore_patterns: shell patterns of paths that stay here; `*` stands for slashes too.
 
     Returns:
         the address of the commit, or of the pull request.
@@ -59,8 +63,23 @@ def push_folder(
             commit_message=commit_message,
             revision=revision,
             create_pr=create_pr,
+            path_in_repo=path_in_repo,
+            ignore_patterns=ignore_patterns,
         )
     return str(commit.pr_url or commit.commit_url)
+
+
+def open_repository(repo_id: str, *, private: bool | None = None, token: str | bool | None = None) -> str:
+    """The whole id of a repository, which is created if it doesn't exist.
+
+    Raises:
+        HubError and its kin: what the hub said.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token, library_name="enfold", library_version=enfold.__version__)
+    with remote.clear_errors(repo_id, None):
+        return api.create_repo(repo_id, private=private, exist_ok=True).repo_id
 
 
 FILES_PER_COMMIT = 50

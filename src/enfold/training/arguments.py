@@ -82,6 +82,11 @@ class TrainingArguments:
         save_total_limit: older checkpoints go, but never the best one nor the last.
         load_best_model_at_end, metric_for_best_model, greater_is_better: keep the best weights by a metric.
         report_to: any of "terminal", "csv", "tensorboard", "wandb", "mlflow", "html"; "all", "none".
+        push_to_hub, hub_model_id: keep the model in a repository on a hub, by default one of the output folder's name.
+            It is opened when the trainer is made, so that a token that won't do is known before the run.
+        hub_strategy: "end" pushes when the model is saved, "every_save" also with each checkpoint; "checkpoint" adds
+            the last checkpoint itself as `last-checkpoint`, "all_checkpoints" each under its own name.
+        hub_always_push: push a checkpoint even while the one before is being pushed, instead of leaving it out.
         seed, data_seed: of weights and dropout, of the order of rows.
         full_determinism: refuse kernels that don't give the same bits twice.
         train_sampling_strategy: "random", "sequential" or "group_by_length".
@@ -162,6 +167,7 @@ class TrainingArguments:
     hub_token: str | None = None
     hub_private_repo: bool | None = None
     hub_revision: str | None = None
+    hub_always_push: bool = False
 
     seed: int = 42
     data_seed: int | None = None

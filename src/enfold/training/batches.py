@@ -117,6 +117,25 @@ class Batch:
         return Batch(pinned, self.rows, self.filling)
 
 
+class Loaded:
+    """What a loop of one's own reads: a data set's batches as dictionaries.
+
+    Attributes:
+        dataset: the rows.
+    """
+
+    def __init__(self, dataset: Any, batches: Callable[[], Iterable[Batch]], count: int | None):
+        self.dataset, self._batches, self._count = dataset, batches, count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (batch.inputs for batch in self._batches() if not batch.filling)
+
+    def __len__(self) -> int:
+        if self._count is None:
+            raise TypeError("a stream has no length")
+        return self._count
+
+
 def fetched(rows: Any, indices: list[int]) -> list[Any]:
     """Rows by number, all at once where the data set can."""
     if hasattr(rows, "__getitems__"):

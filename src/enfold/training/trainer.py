@@ -17,7 +17,7 @@ from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
 from enfold.training import checkpoints
 from enfold.training.arguments import TrainingArguments
-from enfold.training.batches import NumberedBatches, Order, loader, streamed
+from enfold.training.batches import Loaded, NumberedBatches, Order, loader, streamed
 from enfold.training.callbacks import (
     Callbacks,
     DefaultFlowCallback,
@@ -40,12 +40,15 @@ from enfold.training.items import LabelSmoother, count_items
 from enfold.training.loop import Run, TrainOutput
 from enfold.training.noise import noisy_embeddings
 from enfold.training.optimizers import make_optimizer
+from enfold.training.publishing import Publishing
+from enfold.training.records import Recording
 from enfold.training.reports import reporters
 from enfold.training.saving import load_weights, save_model
 from enfold.training.schedules import get_scheduler
+from enfold.training.searching import Searching
 
 
-class Trainer:
+class Trainer(Publishing, Searching, Recording):
     """Trains, evaluates, predicts, saves.
 
     >>> trainer = Trainer(model, TrainingArguments("out"), train_dataset=train, eval_dataset=test)
@@ -117,8 +120,9 @@ class Trainer:
         self.control = TrainerControl()
         self.callbacks = Callbacks([DefaultFlowCallback, *reporters(self.args), *(callbacks or [])])
         self._wrapped: nn.Module | None = None
-        if self.args.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(self.args.gradient_checkpointing_kwargs)  # type: ignore[operator]
+        self._pushes = []
+        if self.args.push_to_hub:
+            self.init_hf_repo()
         self.tell("on_init_end")
 
     # Data
@@ -138,12 +142,44 @@ class Trainer:
             return list(rows[column])
         return [len(row["input_ids"]) for row in rows]
 
-    def get_train_dataloader(self) -> Any:
+    def get_train_dataloader(self) -> Loaded:
         """Batches of the training data in the order of the first epoch."""
         if self.train_dataset is None:
             raise ArgumentError("Trainer needs a train_dataset to train")
         run = Run(self, None, self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps)
-        return run._batches(0, 0)
+        count = None if run.order is None else len(run.order)
+        return Loaded(self.train_dataset, lambda: run._batches(0, 0), count)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Loaded:
+        """Batches to evaluate on: of the trainer's own data, of one of several by its name, or of others."""
+        if isinstance(eval_dataset, str):
+            parts = self.eval_dataset if isinstance(self.eval_dataset, dict) else {}
+            if eval_dataset not in parts:
+                raise ArgumentError(f"There is no eval_dataset {eval_dataset!r}; there are {sorted(parts)}")
+            eval_dataset = parts[eval_dataset]
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        if data is None:
+            raise ArgumentError("get_eval_dataloader needs an eval_dataset")
+        return self.get_test_dataloader(data)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Loaded:
+        """Batches of rows in their order."""
+        size = self.args.per_device_eval_batch_size * self.accelerator.num_processes
+        count = -(-len(test_dataset) // size) if hasattr(test_dataset, "__len__") else None
+        return Loaded(test_dataset, lambda: self._evaluation_batches(test_dataset), count)
+
+    def num_examples(self, dataloader: Any) -> int:
+        """How many rows a loader reads; where its data have no length, as many as its batches may hold."""
+        rows = getattr(dataloader, "dataset", None)
+        if hasattr(rows, "__len__"):
+            return len(rows)  # type: ignore[arg-type]
+        return len(dataloader) * self.args.per_device_train_batch_size
+
+    def get_total_train_batch_size(self, args: TrainingArguments | None = None) -> int:
+        """Rows of one step on all devices."""
+        args = args or self.args
+        each = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        return each * self.accelerator.num_processes
 
     # Training
 
@@ -176,17 +212,24 @@ class Trainer:
         if self.model_init is not None:
             set_seed(self.args.seed, deterministic=self.args.full_determinism)
             self.model = self.call_model_init(trial)
+        if self.args.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(self.args.gradient_checkpointing_kwargs)  # type: ignore[operator]
         self._wrapped = None
         self.optimizer, self.lr_scheduler = self._given_optimizers
         self.state = TrainerState(
             is_local_process_zero=self.accelerator.is_local_main_process,
             is_world_process_zero=self.accelerator.is_main_process,
+            is_hyper_param_search=self._trial is not None,
+            trial_name=None if self._trial is None else self._trial.name,
+            trial_params=None if self._trial is None else dict(self._trial.values),
         )
         self.control.__dict__.update(TrainerControl().__dict__)
         set_seed(self.args.seed, deterministic=self.args.full_determinism)
         run = Run(self, folder, batch_size, accumulation)
         with noisy_embeddings(self.model, self.args.neftune_noise_alpha), self._without_cache():
-            return run.go()
+            result = run.go()
+        self._finish_current_push()
+        return result
 
     @contextlib.contextmanager
     def _without_cache(self):
@@ -473,8 +516,12 @@ class Trainer:
     # Files
 
     def save_model(self, output_dir: str | None = None) -> None:
-        """The model and its tokenizer, as `from_pretrained` reads them; whole or not at all."""
-        folder = Path(output_dir or self.args.output_dir)
+        """The model and its tokenizer, as `from_pretrained` reads them; with `push_to_hub`, on the hub too."""
+        self._write_model(Path(output_dir or self.args.output_dir))
+        if self.args.push_to_hub:
+            self.push_to_hub(commit_message="Model save")
+
+    def _write_model(self, folder: Path) -> None:
         if self.accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             save_model(self._bare(), self.processing_class, folder)
@@ -506,6 +553,7 @@ class Trainer:
 
         if self.accelerator.is_main_process:
             folders.write_whole(folder, write)
+            self._push_checkpoint(folder)
             checkpoints.rotate(Path(args.output_dir), args.save_total_limit, [state.best_model_checkpoint])
         self.accelerator.wait_for_everyone()
         self.tell("on_save")
