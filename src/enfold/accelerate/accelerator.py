@@ -1,6 +1,7 @@
 """A training loop of the user's own, on whatever devices and processes there are."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ class Accelerator:
         project_config: ProjectConfiguration | None = None,
         use_stateful_dataloader: bool = False,
     ):
-        precision = "no" if mixed_precision is None else str(mixed_precision)
+        # The launcher's choice, for scripts that make none.
+        precision = str(mixed_precision or os.environ.get("ENFOLD_MIXED_PRECISION", "no"))
         if precision not in PRECISIONS:
             raise ArgumentError(f"mixed_precision={mixed_precision!r}; expected 'no', 'bf16' or 'fp16'")
         if gradient_accumulation_steps < 1:

@@ -100,3 +100,7 @@ class LabelError(DatasetError):
 
 class GatheringError(EnfoldError, ValueError):
     """Processes that were to put their rows together didn't meet."""
+
+
+class ProcessFailedError(EnfoldError, RuntimeError):
+    """A process of a job ended with an error; the message says which, and why."""
