@@ -31,6 +31,14 @@ def test_examples_of_datasets_print_what_they_show():
     assert results.failed == 0
 
 
+def test_examples_of_training_print_what_they_show(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    results = doctest.testfile(str(ROOT / "docs" / "training.md"), module_relative=False)
+    assert results.attempted > 30
+    assert results.failed == 0
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")

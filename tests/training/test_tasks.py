@@ -231,6 +231,18 @@ def test_masked_words_from_scratch(tmp_path):
     assert run.task.tokenizer.convert_ids_to_tokens([row[0], row[-1]]) == ["[CLS]", "[SEP]"]
 
 
+def test_new_weights_are_those_of_the_seed(tmp_path):
+    asked = {"data": corpus(tmp_path), "config": {"model_type": "gpt2", "n_layer": 1, "n_embd": 32, "n_head": 2}}
+
+    def weights(seed):
+        given = {"tokenizer_vocab_size": 300, "max_length": 16, "seed": seed, "output_dir": str(tmp_path)}
+        return prepare_task("causal-lm", **asked, **given, **QUIET).trainer.model.state_dict()
+
+    first, same, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
 def test_the_command_reads_every_kind_of_option(bert, tmp_path, capsys):
     path = tmp_path / "reviews.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in reviews(24)))
@@ -265,6 +277,7 @@ def test_help_names_options_of_both_kinds(capsys):
         ({"max_length": 4000}, "room for 64 tokens"),
         ({"model": None, "config": {"model_type": "bert"}, "tokenizer_vocab_size": 100}, "only language models"),
         ({"tokenizer_vocab_size": 100}, "leave out tokenizer and model"),
+        ({"eval_data": "nowhere.jsonl"}, "there is no file nowhere.jsonl"),
         ({"eval_split": "test"}, "eval_split is 'test'; the data have train"),
     ],
     ids=str,

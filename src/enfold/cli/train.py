@@ -82,6 +82,7 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit of the model (default: main)")
     parser.add_argument("--dtype", help="of the weights (default: float32)")
     parser.add_argument("--json", action="store_true", help="the metrics as one JSON object")
+    parser.usage = f"{parser.prog} TASK --data D (--model ID | --config C) [options]"  # there are a hundred
     parser.set_defaults(run=run, error=parser.error)
     # Options of TrainingArguments load torch, so they are added when the verb is used.
     parser.parse_known_args = functools.partial(_parse, parser, parser.parse_known_args)  # type: ignore[method-assign]

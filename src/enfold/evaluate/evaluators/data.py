@@ -130,6 +130,8 @@ def read(data: str | Path, subset: str | None) -> Any:
     from enfold.datasets import load_dataset
 
     path = Path(data)
+    if path.suffix in FORMATS and not path.exists():
+        raise ArgumentError(f"there is no file {path}")
     if not path.is_file():
         return load_dataset(str(data), subset)
     kind = FORMATS.get(next((suffix for suffix in path.suffixes if suffix in FORMATS), ""))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
 from enfold.models import auto
 from enfold.tokenizers.auto import AutoTokenizer
@@ -98,6 +99,7 @@ def prepare_task(
     if limit is not None:
         rows, eval_rows = (part and part.select(range(min(limit, len(part)))) for part in (rows, eval_rows))
     task.tokenizer = _tokenizer(task, model, tokenizer, tokenizer_vocab_size, rows, revision)
+    set_seed(args.seed)  # new weights are drawn
     made = _model(task, model, config, rows, eval_rows, revision, dtype)
     if task.tokenizer.pad_token is None:
         task.tokenizer.pad_token = task.tokenizer.eos_token
