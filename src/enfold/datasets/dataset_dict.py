@@ -160,6 +160,7 @@ class DatasetDict(PublishingSplits, dict[str, Dataset]):
         desc: str | None = None,
         try_original_type: bool | None = True,
         on_mixed_types: str | None = None,
+        executor: str | None = None,
     ) -> Self:
         """`Dataset.map` on every split; `with_split` calls the function with the split's name after the row (and number
         and rank); `cache_file_names` gives each split's file."""
@@ -188,6 +189,7 @@ class DatasetDict(PublishingSplits, dict[str, Dataset]):
                 desc=desc,
                 try_original_type=try_original_type,
                 on_mixed_types=on_mixed_types,
+                executor=executor,
             )
         return type(self)(made)
 
@@ -206,6 +208,7 @@ class DatasetDict(PublishingSplits, dict[str, Dataset]):
         fn_kwargs: dict[str, Any] | None = None,
         num_proc: int | None = None,
         desc: str | None = None,
+        executor: str | None = None,
     ) -> Self:
         """`Dataset.filter` on every split."""
         return type(self)(
@@ -224,6 +227,7 @@ class DatasetDict(PublishingSplits, dict[str, Dataset]):
                     fn_kwargs=fn_kwargs,
                     num_proc=num_proc,
                     desc=desc,
+                    executor=executor,
                 )
                 for name, data in self._each()
             }

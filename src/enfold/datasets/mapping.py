@@ -1,10 +1,5 @@
 """`map` and `filter`: a function over all rows, once, into Arrow files that are found again."""
 
-import glob
-import os
-import re
-import secrets
-import string
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -15,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from enfold.base.errors import ArgumentError, DatasetError
-from enfold.datasets.cache import build_once, is_caching_enabled, scratch_directory
 from enfold.datasets.core import Core, IndexedError
 from enfold.datasets.features import Features, cast_table
 from enfold.datasets.formats import formatter
+from enfold.datasets.ray import check_executor
 from enfold.datasets.rows import Rows
+from enfold.datasets.shards import Part, Shards, UnchangedError, checked_processes, read_indices, write_indices
 from enfold.datasets.steps import Filter, Map, check_columns
-from enfold.datasets.table import open_mapped
-from enfold.datasets.workers import run_tasks
 from enfold.datasets.writing import DEFAULT_BATCH_ROWS, TableWriter
 
 SUFFIX_TEMPLATE = "_{rank:05d}_of_{num_proc:05d}"
@@ -54,6 +48,7 @@ class Mapped(Core):
         desc: str | None = None,
         try_original_type: bool | None = True,
         on_mixed_types: str | None = "use_json",
+        executor: str | None = None,
     ) -> Self:
         """Update every row, or every batch of rows, with what a function returns.
 
@@ -81,9 +76,11 @@ class Mapped(Core):
             desc: text before the progress bar.
             try_original_type: keep the type of a column that exists where its new values allow it.
             on_mixed_types: "use_json": values without a common type become `Json`; None: they are an error.
+            executor: "ray": tasks of a Ray cluster share the work (`num_proc` of them; None: one a CPU), not processes
+                of this machine. Results, files and fingerprints are the same.
         """
         batched_all = batched and (batch_size is None or batch_size <= 0)
-        num_proc = _checked_processes(num_proc, len(self), suffix_template)
+        num_proc = checked_processes(num_proc, len(self), suffix_template, check_executor(executor))
         removed = check_columns(remove_columns, self.column_names, "Column to remove") or ()
         step = Map(
             function=_identity if function is None else function,
@@ -112,11 +109,13 @@ class Mapped(Core):
             new_fingerprint = self._next("map", **{**vars(step), "function": function}, **options, shown=self._shown_as)
         check_fingerprint(new_fingerprint)
 
-        def write(rank: int | None, start: int, stop: int, path: Path | None, done: Callable[[int], None]) -> pa.Table:
+        like = self.features
+
+        def write(part: Part, rank: int | None, path: Path | None, done: Callable[[int], None]) -> pa.Table:
             writer = TableWriter(
                 path,
                 features=features,
-                like=self.features,
+                like=like,
                 keep_types=bool(try_original_type),
                 fingerprint=new_fingerprint,
                 disable_nullable=disable_nullable,
@@ -124,12 +123,12 @@ class Mapped(Core):
                 on_mixed_types=on_mixed_types,
             )
             with writer:
-                for batch in self._mapped(step, options, writer_batch_size, rank, start, stop, done):
+                for batch in part.data._mapped(step, options, writer_batch_size, rank, part, done):
                     writer.write(batch)
                 writer.close()
             return writer.table() if path is None else pa.table({})
 
-        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory)
+        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory, executor)
         tables = shards.run(write, load_from_cache_file, desc or "Map", self._total(batched, options))
         if tables is None:
             return self
@@ -152,6 +151,7 @@ class Mapped(Core):
         suffix_template: str = SUFFIX_TEMPLATE,
         new_fingerprint: str | None = None,
         desc: str | None = None,
+        executor: str | None = None,
     ) -> Self:
         """The rows for which a function is true, by their numbers: no row is copied.
 
@@ -160,7 +160,7 @@ class Mapped(Core):
             (The others as in `map`.)
         """
         self._no_indexes("filter")
-        num_proc = _checked_processes(num_proc, len(self), suffix_template)
+        num_proc = checked_processes(num_proc, len(self), suffix_template, check_executor(executor))
         step = Filter(
             function=_always if function is None else function,
             with_indices=with_indices,
@@ -177,13 +177,11 @@ class Mapped(Core):
             new_fingerprint = self._next("filter", **told, batch_size=size, shown=self._shown_as)
         check_fingerprint(new_fingerprint)
 
-        def write(rank: int | None, start: int, stop: int, path: Path | None, done: Callable[[int], None]) -> pa.Table:
-            kept = self._kept(step, size, rank, start, stop, done)
-            if self._indices is not None:
-                kept = self._indices[kept]
-            return write_indices(kept, path)
+        def write(part: Part, rank: int | None, path: Path | None, done: Callable[[int], None]) -> pa.Table:
+            kept = part.data._kept(step, size, rank, part, done)
+            return write_indices(kept + part.first if part.order is None else part.order[kept], path)
 
-        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory)
+        shards = Shards(self, new_fingerprint, num_proc, suffix_template, cache_file_name, keep_in_memory, executor)
         tables = shards.run(write, load_from_cache_file, desc or "Filter", len(self))
         assert tables is not None
         order = (
@@ -240,20 +238,19 @@ class Mapped(Core):
         options: dict[str, Any],
         block: int | None,
         rank: int | None,
-        start: int,
-        stop: int,
+        part: Part,
         done: Callable[[int], None],
     ) -> Iterator[Any]:
-        """The batches that `step` makes of rows `start` to `stop`; _UnchangedError where it leaves them as they are."""
+        """The batches that `step` makes of a part of these rows; UnchangedError where it leaves them as they are."""
         if step.function is _identity:
-            for table in self._tables(block or DEFAULT_BATCH_ROWS, start=start, stop=stop):
+            for table in self._tables(block or DEFAULT_BATCH_ROWS, start=part.start, stop=part.stop):
                 yield table.drop_columns(list(step.remove_columns))
                 done(table.num_rows)
             return
         size = options["batch_size"] if step.batched else block or DEFAULT_BATCH_ROWS
         drop_last = step.batched and options["drop_last_batch"]
-        blocks = self._as_rows(self._tables(size, start=start, stop=stop, drop_last=drop_last))
-        calls = step.calls(blocks, first=start, rank=rank)
+        blocks = self._as_rows(self._tables(size, start=part.start, stop=part.stop, drop_last=drop_last))
+        calls = step.calls(blocks, first=part.first, rank=rank)
         changed: bool | None = None
         for _, group in groupby(calls, key=lambda call: id(call.rows)):
             made = list(group)
@@ -268,16 +265,16 @@ class Mapped(Core):
                 yield batch
             done(len(made[0].rows))
         if changed is False:
-            raise _UnchangedError
+            raise UnchangedError
 
     def _kept(
-        self, step: Filter, size: int | None, rank: int | None, start: int, stop: int, done: Callable[[int], None]
+        self, step: Filter, size: int | None, rank: int | None, part: Part, done: Callable[[int], None]
     ) -> np.ndarray:
-        """The numbers, within this data set, of the rows from `start` to `stop` that stay."""
-        block = size or DEFAULT_BATCH_ROWS
+        """The numbers, within a part of these rows, of those that stay."""
+        block, start = size or DEFAULT_BATCH_ROWS, 0
         kept: list[np.ndarray] = []
-        blocks = self._as_rows(self._tables(block, start=start, stop=stop))
-        for mask in step.masks(blocks, first=start, rank=rank):
+        blocks = self._as_rows(self._tables(block, start=part.start, stop=part.stop))
+        for mask in step.masks(blocks, first=part.first, rank=rank):
             kept.append(np.flatnonzero(mask) + start)
             start += len(mask)
             done(len(mask))
@@ -309,180 +306,6 @@ class Mapped(Core):
         return self._derived(table, features=features, indices=None, indices_files=())
 
 
-class Shards:
-    """A result in one file, or in one a process: where they lie, what exists of them, and how the rest is made.
-
-    Args:
-        data: whose rows are shared out.
-        fingerprint: the result's.
-        num_proc: processes at a time; None: this one.
-        suffix_template: of the file names, where there are several.
-        cache_file_name: where the result goes; None: beside the source's files, or in memory where it has none.
-        keep_in_memory: put it into memory anyway.
-    """
-
-    def __init__(
-        self,
-        data: Core,
-        fingerprint: str,
-        num_proc: int | None,
-        suffix_template: str,
-        cache_file_name: str | os.PathLike[str] | None,
-        keep_in_memory: bool,
-    ):
-        self._rows = len(data)
-        self._processes = num_proc
-        self._suffix = suffix_template
-        self._path = None if cache_file_name is None else Path(cache_file_name)
-        if self._path is None and not keep_in_memory and data._source_files:
-            self._path = cache_path(data, fingerprint)
-        if self._path is not None and not self._path.suffix:
-            raise ArgumentError(f"cache_file_name needs an extension, like .arrow: {self._path}")
-        self._count = (num_proc or 1) if self._path is None else self._matching_count()
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files of the result."""
-        return tuple(str(path) for path in self._paths() if path is not None)
-
-    def run(self, write: Callable[..., pa.Table], load: bool | None, label: str, total: int) -> list[pa.Table] | None:
-        """The tables of all shards, those that exist read, the others made; None where the function changed nothing.
-
-        Args:
-            write: `write(rank, start, stop, path, done)` writes the rows of one shard to `path`, or returns them as a
-                table where that is None.
-        """
-        if not (is_caching_enabled() if load is None else load):
-            self._count = self._processes or 1
-            for path in self._paths():
-                if path is not None:
-                    path.unlink(missing_ok=True)
-        paths = self._paths()
-        missing = [rank for rank, path in enumerate(paths) if path is None or not path.exists()]
-        forked = self._processes is not None and (self._processes > 1 or len(missing) > 1)
-        tasks = [partial(self._shard, write, rank, paths[rank], forked) for rank in missing]
-        if tasks:
-            label = f"{label} (num_proc={self._processes})" if self._processes else label
-            total -= sum(
-                stop - start
-                for rank in range(self._count)
-                if rank not in missing
-                for start, stop in [self._range(rank)]
-            )
-            results = run_tasks(tasks, self._processes if forked else None, total=total, label=label)
-        else:
-            results = []
-        made = dict(zip(missing, results, strict=True))
-        unchanged = [rank for rank, result in made.items() if result is None]
-        if unchanged:
-            if len(unchanged) < self._count:
-                raise DatasetError(
-                    f"map's function returned None for all rows of process {unchanged[0]}, and columns for others; "
-                    f"return an empty dict to leave rows as they are"
-                )
-            return None
-        tables = []
-        for rank, path in enumerate(paths):
-            result = made.get(rank)
-            if isinstance(result, pa.Table):
-                tables.append(result)
-            elif path is not None:
-                tables.append(open_mapped(path))
-            else:
-                tables.append(_read_and_remove(Path(str(result))))
-        return tables
-
-    def _shard(
-        self, write: Callable[..., pa.Table], rank: int, path: Path | None, forked: bool, done: Callable[[int], None]
-    ) -> Any:
-        """Make one shard: the table, or the path of its file; None where the function changed nothing."""
-        start, stop = self._range(rank)
-        number = rank if self._count > 1 else None
-        try:
-            if path is not None:
-                build_once(path, lambda unfinished: write(number, start, stop, unfinished, done) and None)
-                return str(path)
-            if not forked:
-                return write(number, start, stop, None, done)
-            # A process hands over its rows in a file.
-            path = scratch_directory() / f"shard-{secrets.token_hex(8)}.arrow"
-            write(number, start, stop, path, done)
-            return str(path)
-        except _UnchangedError:
-            return None
-
-    def _range(self, rank: int) -> tuple[int, int]:
-        size, left = divmod(self._rows, self._count)
-        start = size * rank + min(rank, left)
-        return start, start + size + (rank < left)
-
-    def _paths(self) -> list[Path | None]:
-        if self._path is None:
-            return [None] * self._count
-        if self._count == 1:
-            return [self._path]
-        return [self._numbered(rank, self._count) for rank in range(self._count)]
-
-    def _numbered(self, rank: int, count: int) -> Path:
-        assert self._path is not None
-        return self._path.with_name(
-            self._path.stem + self._suffix.format(rank=rank, num_proc=count) + self._path.suffix
-        )
-
-    def _matching_count(self) -> int:
-        """In how many files the result is to lie: as many as it lies in already, whoever made them."""
-        assert self._path is not None
-        wanted = self._processes or 1
-        found = {1: 1} if self._path.exists() else {}
-        pattern = re.compile(
-            re.escape(self._path.stem)
-            + "".join(
-                re.escape(text) + (rf"(?P<{field}>\d+)" if field else "")
-                for text, field, _, _ in string.Formatter().parse(self._suffix)
-            )
-            + re.escape(self._path.suffix)
-        )
-        for name in glob.glob(glob.escape(str(self._path.with_suffix(""))) + "*" + self._path.suffix):
-            match = pattern.fullmatch(Path(name).name)
-            if match is not None:
-                count = int(match["num_proc"])
-                found[count] = found.get(count, 0) + 1
-        found = {count: have for count, have in found.items() if count <= self._rows}
-        if not found:
-            return wanted
-        # The most complete, then the nearest to what was asked for, then the fewest.
-        return min(found, key=lambda count: ((count - found[count]) / count, abs(count - wanted), count))
-
-
-class _UnchangedError(Exception):
-    """The function returned None for all rows: there is nothing to write."""
-
-
-def cache_path(data: Core, fingerprint: str) -> Path:
-    """Where a result of `data` lies: beside its first file, or in a folder that goes with this process."""
-    if is_caching_enabled() and data._source_files:
-        return Path(data._source_files[0]).parent / f"cache-{fingerprint}.arrow"
-    return scratch_directory() / f"cache-{secrets.token_hex(8)}.arrow"
-
-
-def write_indices(indices: np.ndarray, path: Path | None) -> pa.Table:
-    """An order of rows as an Arrow file of one column and one record batch, so that it is read without a copy."""
-    table = pa.table({"indices": pa.array(indices.astype(np.uint64, copy=False))})
-    if path is not None:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    return table
-
-
-def read_indices(table: pa.Table) -> np.ndarray:
-    """The order in a table that `write_indices` wrote."""
-    column = table.column(0)
-    if column.num_chunks == 0:
-        return np.empty(0, np.int64)
-    values = column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy()
-    return values.view(np.int64)
-
-
 def _common_features(found: list[Features]) -> Features:
     """One set of features for all shards: a column of nulls in one takes its type from another."""
     merged = Features(found[0])
@@ -510,23 +333,6 @@ def check_fingerprint(fingerprint: str) -> None:
             f"a fingerprint is a string of 1 to 64 characters, none of them of <>:/\\|?*, as it names files; "
             f"not {fingerprint!r}"
         )
-
-
-def _read_and_remove(path: Path) -> pa.Table:
-    table = open_mapped(path, in_memory=True)
-    path.unlink()
-    return table
-
-
-def _checked_processes(num_proc: int | None, rows: int, suffix_template: str) -> int | None:
-    if num_proc is not None and num_proc < 0:
-        raise ArgumentError("num_proc must be >= 0 or None.")
-    fields = {field for _, field, _, _ in string.Formatter().parse(suffix_template) if field}
-    if fields != {"rank", "num_proc"}:
-        raise ArgumentError(
-            f"suffix_template must have the fields 'rank' and 'num_proc', and no others: it has {fields}"
-        )
-    return min(num_proc, rows) if num_proc else None
 
 
 def _same_length(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -14,7 +14,8 @@ from enfold.base.errors import ArgumentError
 from enfold.datasets.cache import build_once, is_caching_enabled
 from enfold.datasets.core import Core, _index_array
 from enfold.datasets.features import ClassLabel, Features, List
-from enfold.datasets.mapping import cache_path, check_fingerprint, read_indices, write_indices
+from enfold.datasets.mapping import check_fingerprint
+from enfold.datasets.shards import cache_path, read_indices, write_indices
 from enfold.datasets.table import open_mapped
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def _forked(tasks: Sequence[Task], processes: int, bar: Callable[[int], None], u
                 pipe.close()
                 process.join()
                 if kind == "error":
-                    raise _revived(content, rank, len(tasks))
+                    raise revived(content, rank, len(tasks))
                 results[rank] = content
     finally:
         _end([process for _, process in running.values()])
@@ -120,7 +120,7 @@ def _child(task: Task, pipe: Connection) -> None:
     except BrokenPipeError:
         pass  # the parent is gone
     except BaseException as error:
-        pipe.send(("error", _packed(error)))
+        pipe.send(("error", packed(error)))
     finally:
         pipe.close()
 
@@ -133,7 +133,8 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-def _packed(error: BaseException) -> tuple[bytes | None, str, list[str]]:
+def packed(error: BaseException) -> tuple[bytes | None, str, list[str]]:
+    """An exception in a form that travels between processes: itself where it can, its story and its notes."""
     text = "".join(traceback.format_exception(error))
     notes: list[str] = list(getattr(error, "__notes__", ()))
     try:
@@ -144,7 +145,8 @@ def _packed(error: BaseException) -> tuple[bytes | None, str, list[str]]:
     return packed, text, notes
 
 
-def _revived(content: tuple[bytes | None, str, list[str]], rank: int, count: int) -> BaseException:
+def revived(content: tuple[bytes | None, str, list[str]], rank: int, count: int) -> BaseException:
+    """What `packed` made, as an exception again that names where it happened."""
     packed, text, notes = content
     if packed is None:
         # An exception that can't travel still tells its story.
