@@ -139,6 +139,19 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in (tmp_path / "state").iterdir()} == before
 
 
+def test_what_others_put_into_the_folder_stays(tmp_path):
+    loop = Loop(list(range(22)))
+    loop.accelerator.save_state(tmp_path / "state")
+    (tmp_path / "state" / "notes.txt").write_text("mine")
+    (tmp_path / "state" / "more").mkdir()
+    (tmp_path / "state" / "more" / "numbers").write_text("1 2 3")
+    (tmp_path / "state" / "random_states_7.pkl").write_text("of a larger job")
+    loop.accelerator.save_state(tmp_path / "state")
+    assert (tmp_path / "state" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "state" / "more" / "numbers").read_text() == "1 2 3"
+    assert not (tmp_path / "state" / "random_states_7.pkl").exists()
+
+
 def test_what_can_not_be_loaded_says_why(tmp_path):
     loop = Loop(list(range(22)))
     loop.accelerator.save_state(tmp_path / "state")

@@ -5,6 +5,7 @@ File names are the reference library's: `model.safetensors` (then `model_1.safet
 """
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ from enfold.base.errors import ArgumentError, CheckpointError, WeightsMismatchEr
 
 if TYPE_CHECKING:
     from enfold.accelerate.accelerator import Accelerator
+
+# The files of a state.
+_OWN = re.compile(
+    r"(model|optimizer|scheduler)(_\d+)?\.(safetensors|bin)|scaler\.pt|(custom_checkpoint|random_states)_\d+\.pkl"
+)
 
 
 @dataclass
@@ -59,6 +65,7 @@ def save(accelerator: "Accelerator", folder: Path) -> None:
     ranks = operations.gather_object([mine])
 
     def write(unfinished: Path) -> None:
+        _take_along(folder, unfinished)
         for number, model in enumerate(accelerator._models):
             write_weights(accelerator.get_state_dict(model), unfinished, numbered("model", ".safetensors", number))
         for kind, objects in (("optimizer", accelerator._optimizers), ("scheduler", accelerator._schedulers)):
@@ -83,6 +90,17 @@ def save(accelerator: "Accelerator", folder: Path) -> None:
         raise failed
     if told is not None:
         raise CheckpointError(f"{folder} was not written: the main process failed ({told})")
+
+
+def _take_along(folder: Path, unfinished: Path) -> None:
+    """What others have put into the folder, into the one that takes its place."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if _OWN.fullmatch(entry.name):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, unfinished / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, unfinished / entry.name, follow_symlinks=False)
 
 
 def load(accelerator: "Accelerator", folder: Path) -> None:
