@@ -8,7 +8,9 @@ import transformers
 import enfold
 from enfold import TrainerCallback
 from enfold.base.errors import ArgumentError
+from tests.accelerate import launching
 from tests.training import little
+from tests.training.searches import searcher
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -20,17 +22,6 @@ def space(trial):
         "per_device_train_batch_size": trial.suggest_categorical("per_device_train_batch_size", [4, 8]),
         "label_smoothing_factor": trial.suggest_float("label_smoothing_factor", 0.0, 0.2),
     }
-
-
-def searcher(classifier, folder, **options):
-    return little.trainer(
-        None,
-        folder,
-        little.rows(16),
-        eval_dataset=little.rows(8, seed=1),
-        model_init=lambda: little.load_classifier(classifier),
-        **{"train_sampling_strategy": "sequential", "max_steps": 3, **options},
-    )
 
 
 def test_beside_the_reference(classifier, tmp_path):
@@ -155,6 +146,16 @@ def test_several_directions_and_model_init_with_the_trial(classifier, tmp_path):
     assert given == [None, 0, 1, 2]
 
 
+def test_two_processes_search_together(classifier, tmp_path):
+    printed = launching.run(
+        2, "tests.training.searches:search_in_this_process", str(classifier), str(tmp_path), timeout=120
+    )
+    first, second = (json.loads(text.splitlines()[-1]) for text in printed)
+    assert (first[0], second[0]) == ("2", None)
+    assert first[1] == second[1]
+    assert {name: step for name, (step, _) in first[1].items()} == {"run-0": 3, "run-1": 1, "run-2": 3}
+
+
 def test_the_default_objective():
     from enfold.training.searching import default_compute_objective
 
@@ -231,3 +232,34 @@ def test_loaders(classifier, tmp_path):
     assert [len(batch["input_ids"]) for batch in run.get_test_dataloader(little.rows(4))] == [3, 1]
     with pytest.raises(ArgumentError, match="there are"):
         run.get_eval_dataloader("c")
+
+
+def test_loaders_of_ones_own_are_refused(classifier, tmp_path):
+    class Own(enfold.Trainer):
+        def get_eval_dataloader(self, eval_dataset=None):
+            return super().get_eval_dataloader(eval_dataset)
+
+    with pytest.raises(ArgumentError, match="Own overrides get_eval_dataloader"):
+        little.trainer(little.load_classifier(classifier), tmp_path, None, kind=Own)
+
+
+def test_groups_of_weights(classifier, tmp_path):
+    ours = little.trainer(little.load_classifier(classifier), tmp_path, None, weight_decay=0.1)
+    theirs = transformers.Trainer(
+        transformers.BertForSequenceClassification.from_pretrained(classifier),
+        transformers.TrainingArguments(str(tmp_path), report_to="none", use_cpu=True),
+    )
+    decayed = {
+        tuple(p.shape)
+        for n, p in theirs.model.named_parameters()
+        if n in theirs.get_decay_parameter_names(theirs.model)
+    }
+    names = ours.get_decay_parameter_names(ours.model)
+    assert len(names) == len(theirs.get_decay_parameter_names(theirs.model))
+    weights = dict(ours.model.named_parameters())
+    assert {tuple(weights[name].shape) for name in names} == decayed
+    with pytest.raises(ArgumentError, match="no optimiser yet"):
+        ours.get_optimizer_group()
+    ours.create_optimizer()
+    for name, weight in weights.items():
+        assert ours.get_optimizer_group(weight)["weight_decay"] == (0.1 if name in names else 0.0)

@@ -40,12 +40,16 @@ from enfold.training.items import LabelSmoother, count_items
 from enfold.training.loop import Run, TrainOutput
 from enfold.training.noise import noisy_embeddings
 from enfold.training.optimizers import make_optimizer
+from enfold.training.optimizers.named import weight_groups
 from enfold.training.publishing import Publishing
 from enfold.training.records import Recording
 from enfold.training.reports import reporters
 from enfold.training.saving import load_weights, save_model
 from enfold.training.schedules import get_scheduler
 from enfold.training.searching import Searching
+
+# What hands out batches, and isn't what the run reads.
+_LOADERS = ("get_train_dataloader", "get_eval_dataloader", "get_test_dataloader")
 
 
 class Trainer(Publishing, Searching, Recording):
@@ -89,6 +93,12 @@ class Trainer(Publishing, Searching, Recording):
     ):
         if (model is None) == (model_init is None):
             raise ArgumentError("Trainer needs exactly one of model and model_init")
+        for name in _LOADERS:
+            if getattr(type(self), name) is not getattr(Trainer, name):
+                raise ArgumentError(
+                    f"{type(self).__name__} overrides {name}, and a run cuts its batches itself so that it can resume "
+                    "to the bit: give the rows, a data_collator, or train_sampling_strategy instead"
+                )
         self.args = args or TrainingArguments()
         if self.args.eval_strategy != "no" and eval_dataset is None:
             raise ArgumentError(f"eval_strategy is {self.args.eval_strategy!r}, and there is no eval_dataset")
@@ -376,6 +386,19 @@ class Trainer(Publishing, Searching, Recording):
     def get_learning_rates(self) -> list[float]:
         """Of each group of weights."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Names of the weights that weight decay is for."""
+        decayed = {id(p) for group in weight_groups(model, 1.0) if group["weight_decay"] for p in group["params"]}
+        return [name for name, parameter in model.named_parameters() if id(parameter) in decayed]
+
+    def get_optimizer_group(self, param: Any = None) -> Any:
+        """The optimiser's group that holds a weight; all groups where none is given."""
+        if self.optimizer is None:
+            raise ArgumentError("There is no optimiser yet: call create_optimizer, or train")
+        if param is None:
+            return self.optimizer.param_groups
+        return next((g for g in self.optimizer.param_groups if any(held is param for held in g["params"])), None)
 
     def get_num_trainable_parameters(self) -> int:
         """How many numbers learn."""
