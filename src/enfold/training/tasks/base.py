@@ -65,13 +65,11 @@ class Task:
         """Look at all rows once; entries of the configuration that follow, such as the classes' names."""
         return {}
 
-    def limit(self, config: Any) -> int:
+    def limit(self, model: Any) -> int:
         """Tokens of a row at most."""
-        known = [self.tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
+        known = (self.tokenizer.model_max_length, model.max_positions())
         sizes = [size for size in known if isinstance(size, int) and 0 < size < 1_000_000]
         longest = min(sizes, default=LONGEST)
-        if config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
-            longest = min(longest, config.max_position_embeddings - 2)
         if self.max_length is not None and self.max_length > longest and sizes:
             raise ArgumentError(f"max_length={self.max_length}, and the model has room for {longest} tokens")
         return self.max_length or longest

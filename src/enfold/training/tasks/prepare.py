@@ -105,7 +105,7 @@ def prepare_task(
         task.tokenizer.pad_token = task.tokenizer.eos_token
     if made.config.get("pad_token_id") is None:
         made.config.pad_token_id = task.tokenizer.pad_token_id
-    task.max_length = task.limit(made.config)
+    task.max_length = task.limit(made)
     trainer = task.trainer(
         made,
         args,
