@@ -92,10 +92,10 @@ def processor_time() -> float:
 def peak(library: str, kind: str, folder: Path) -> float:
     """The most memory that a process of its own holds, in MB, above what importing takes."""
     code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[4]); import streaming; from pathlib import Path;"
+        "import re, sys; sys.path.insert(0, sys.argv[4]); import streaming; from pathlib import Path;"
         "data = streaming.opened(sys.argv[1], sys.argv[2], Path(sys.argv[3]));"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; streaming.WORK['shuffle'](data);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        "held = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]);"
+        "before = held(); streaming.WORK['shuffle'](data); print(held() - before)"
     )
     arguments = [sys.executable, "-c", code, library, kind, str(folder), str(Path(__file__).parent)]
     return int(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout) / 1024

@@ -103,12 +103,8 @@ def test_errors_come_back(cluster, data):
         data.map(lambda row: os._exit(1), num_proc=2, executor="ray")
     # The part that was made is kept for the next try, and nothing that is torn.
     folder = Path(data.cache_files[0]["filename"]).parent
-    left = {
-        path.name.rpartition("_")[0][-10:]
-        for path in folder.iterdir()
-        if "cache-" in path.name and path.suffix == ".arrow"
-    }
-    assert left <= {"00000_of"}
+    assert not list(folder.glob("cache-*_00001_of_00002.arrow"))
+    assert not list(folder.glob(".*unfinished*"))
 
 
 def test_what_is_no_executor_is_refused():
