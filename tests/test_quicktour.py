@@ -96,10 +96,37 @@ def test_metrics():
     assert evaluate.load("accuracy").compute(predictions=[0, 1], references=[0, 1]) == {"accuracy": 1.0}
 
 
+def test_training(tmp_path):
+    from enfold import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+    from enfold.accelerate import Accelerator
+
+    config = BertConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=2
+    )
+    model = BertForSequenceClassification(config)
+    train = test = [{"input_ids": [label + 2] * 4, "labels": label} for label in (0, 1)] * 16
+    args = TrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, num_train_epochs=10, learning_rate=1e-2, report_to="none"
+    )
+    trainer = Trainer(model=model, args=args, train_dataset=train, eval_dataset=test)
+    before = trainer.evaluate()["eval_loss"]
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < before / 2
+
+    accelerator = Accelerator(mixed_precision="bf16", device_placement=True, cpu=True)
+    rows = [{name: torch.tensor(value) for name, value in row.items()} for row in train]
+    optimizer, loader = torch.optim.AdamW(model.parameters()), torch.utils.data.DataLoader(rows, batch_size=8)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    for batch in loader:
+        optimizer.zero_grad()
+        loss = model(**batch).loss
+        accelerator.backward(loss)
+        optimizer.step()
+    assert float(loss.detach()) < before / 2
+
+
 def test_what_is_not_built_says_so():
     for line in (
-        "from enfold import Trainer, TrainingArguments",
-        "from enfold.accelerate import Accelerator",
         "from enfold.peft import get_peft_model, LoraConfig, TaskType",
         "from enfold.trl import SFTTrainer, DPOTrainer",
         "from enfold import pipeline; pipeline('automatic-speech-recognition')",

@@ -1,5 +1,6 @@
 """Which process this is, among how many, and on which device."""
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ class PartialState:
             chosen = backend or ("nccl" if self.device.type == "cuda" else "gloo")
             distributed.init_process_group(chosen, timeout=timedelta(seconds=timeout))
             self._started = True
+            # A group that is still there when the interpreter ends takes the process down with it now and then.
+            atexit.register(_leave)
         grouped = distributed.is_initialized()
         self.num_processes = distributed.get_world_size() if grouped else 1
         self.process_index = distributed.get_rank() if grouped else 0
@@ -153,12 +156,17 @@ class PartialState:
 
     def destroy_process_group(self) -> None:
         """Leave the group that this object joined."""
-        if self._started and distributed.is_initialized():
-            distributed.destroy_process_group()
+        if self._started:
+            _leave()
         self._shared.clear()
 
     def __repr__(self) -> str:
         return f"PartialState(process {self.process_index} of {self.num_processes}, {self.device})"
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _only_where(here: Callable[[], bool], function: Callable[..., Any]) -> Callable[..., Any]:
