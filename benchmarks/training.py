@@ -3,7 +3,7 @@
     python -m benchmarks training --quick             # small models, minutes
     python -m benchmarks training classifier writer   # base-sized models
 
-`classifier`: BERT on rows of 8 to 128 tokens; `writer`, `wide`: GPT-2 with 50k and 150k tokens, on rows of equal length;
+`classifier`: BERT on rows of 8 to 128 tokens; `writer`, `wide`: GPT-2 with 50k and 150k tokens, rows of equal length;
 `translator`: T5; `overhead`: a model that costs nothing, so that the loop alone is seen.
 Tokens a second are those of the steps after the first; memory is the peak of the process.
 """
