@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import time
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from xml.etree import ElementTree
@@ -105,9 +106,13 @@ def test_wandb_offline(classifier, tmp_path, monkeypatch):
     assert wandb.run is not None
     wandb.run.finish()
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    found, until = [], time.monotonic() + 20
+    # The client's own process writes the last of it behind `finish`.
+    while not any(record.HasField("exit") for record in found) and time.monotonic() < until:
+        found = [wandb_internal_pb2.Record.FromString(message) for message in records(path)]
+        time.sleep(0.05)
     history, config, about = [], {}, None
-    for message in records(path):
-        record = wandb_internal_pb2.Record.FromString(message)
+    for record in found:
         if record.HasField("run"):
             about = record.run
             config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
