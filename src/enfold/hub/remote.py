@@ -44,11 +44,12 @@ def fetch_listing(
             timeout=constants.HF_HUB_ETAG_TIMEOUT,
             token=token,
         )
-        if not info.sha or info.siblings is None:
+        siblings = getattr(info, "siblings", None)  # some kinds of repository have none
+        if not info.sha or siblings is None:
             raise errors.HubError(f"{endpoint()} answered for {repo_id} without a commit or a list of files.")
         safe_relative_path(info.sha)
         listing, whole = {}, True
-        for file in info.siblings:
+        for file in siblings:
             safe_relative_path(file.rfilename)
             sha256 = file.lfs.sha256 if file.lfs else None
             whole = whole and file.size is not None and bool(file.blob_id)
