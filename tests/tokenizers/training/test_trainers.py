@@ -139,9 +139,13 @@ def test_too_small_a_vocabulary_is_told(caplog):
 
 def test_an_interrupt_ends_it():
     def texts():
-        while True:
+        # An hour's worth would hang a whole run if the signal were lost.
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
             yield "some text that never ends " * 50
 
+    # Whatever started this process, or ran in it before, may have turned the signal off.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     main = threading.get_ident()
 
     def interrupt():
@@ -151,9 +155,12 @@ def test_an_interrupt_ends_it():
     thread = threading.Thread(target=interrupt)
     made = tokenizer(ours, "BPE")
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        made.train_from_iterator(texts())
-    thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            made.train_from_iterator(texts())
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
     assert made.get_vocab() == {}
 
 
