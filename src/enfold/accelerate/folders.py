@@ -32,7 +32,11 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         if path.exists():
             replaced = path.parent / f".{path.name}.{secrets.token_hex(4)}.replaced{UNFINISHED}"
             os.rename(path, replaced)
-            os.rename(unfinished, path)
+            try:
+                os.rename(unfinished, path)
+            except BaseException:
+                os.rename(replaced, path)
+                raise
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             os.rename(unfinished, path)

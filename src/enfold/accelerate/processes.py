@@ -123,10 +123,9 @@ class PartialState:
             if len(lengths) > 1:
                 raise ArgumentError(f"the entries to split differ in length: {sorted(lengths)}")
             return {name: self._share(value, pad) for name, value in inputs.items()}
-        size, longer = divmod(len(inputs), self.num_processes)
-        start = self.process_index * size + min(self.process_index, longer)
-        share = inputs[start : start + size + (self.process_index < longer)]
-        if not pad or not longer or len(share) > size or not len(inputs):
+        share: Any = share_of(inputs, self.process_index, self.num_processes)
+        longest = -(-len(inputs) // self.num_processes)
+        if not pad or len(share) == longest:
             return share
         last = share[-1:] if len(share) else inputs[-1:]
         if isinstance(share, torch.Tensor):

@@ -1,6 +1,7 @@
 """Trainer: any model of the house, or any module that returns a loss, on any data of the house."""
 
 import contextlib
+import functools
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -344,7 +345,7 @@ class Trainer(Publishing, Searching, Recording):
         """
         bare = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         if self.compute_loss_func is None and self.label_smoother is None:
-            if not return_outputs and "output_logits" in inspect.signature(bare.forward).parameters:
+            if not return_outputs and _makes_loss_alone(type(bare)):
                 inputs = {**inputs, "output_logits": False}
             outputs = model(**inputs)
             loss = outputs.get("loss") if hasattr(outputs, "get") else outputs[0]
@@ -631,6 +632,12 @@ class Trainer(Publishing, Searching, Recording):
     def is_world_process_zero(self) -> bool:
         """Whether this is rank 0."""
         return self.accelerator.is_main_process
+
+
+@functools.cache
+def _makes_loss_alone(kind: type[nn.Module]) -> bool:
+    """Whether models of this class can leave their logits unmade."""
+    return "output_logits" in inspect.signature(kind.forward).parameters
 
 
 def _rows(inputs: Mapping[str, Any]) -> int:
