@@ -77,7 +77,6 @@ def test_json_with_intervals_and_a_matrix(asked, capsys, tmp_path, zoo):  # noqa
 
 @pytest.mark.parametrize("kind", ["confusion", "reliability", "bars"])
 def test_plots(asked, kind, tmp_path):
-    pytest.importorskip("matplotlib")
     path = tmp_path / f"{kind}.png"
     assert main([*asked, "--plot", str(path), "--plot-kind", kind]) == 0
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -67,5 +67,13 @@ def test_token_classification():
 
 def test_text_generation():
     model = ["--model", "HuggingFaceTB/SmolLM2-135M-Instruct"]
-    out = run("text-generation", "The capital of France is", *model, "--option", "max_new_tokens=4")
+    out = run(
+        "text-generation",
+        "The capital of France is",
+        *model,
+        "--option",
+        "max_new_tokens=4",
+        "--option",
+        "do_sample=false",
+    )
     assert out.startswith("The capital of France is Paris")

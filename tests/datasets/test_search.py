@@ -1,13 +1,12 @@
 """Nearest rows by faiss, beside the reference on the same vectors."""
 
+import faiss
 import numpy as np
 import pytest
 
 import datasets as reference
 from enfold.base.errors import ArgumentError, DatasetError, NotBuiltError
 from enfold.datasets.dataset import Dataset
-
-faiss = pytest.importorskip("faiss", reason="faiss comes with enfold[faiss] (issue 5)")
 
 RANDOM = np.random.default_rng(0)
 VECTORS = RANDOM.normal(size=(300, 8)).astype(np.float32)

@@ -21,9 +21,8 @@ def caches(tmp_path, monkeypatch):
 @pytest.fixture
 def s3(monkeypatch):
     """A bucket on a server that speaks S3, and the options with which it is reached."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     import fsspec
+    from moto import server
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "unused")
@@ -60,9 +59,9 @@ def test_files_in_s3(s3, tmp_path):
 
 
 def test_a_spark_frame():
-    pytest.importorskip("pyspark")
+    pytest.importorskip("pyspark", reason="pyspark is not among the packages for development (issue 5)")
     if shutil.which("java") is None:
-        pytest.skip("Spark needs a Java runtime")
+        pytest.skip("Spark needs a Java runtime (issue 5)")
     from pyspark.sql import SparkSession  # pyright: ignore[reportMissingImports]
 
     session = (

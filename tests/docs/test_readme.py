@@ -25,7 +25,6 @@ def test_examples_of_generation_print_what_they_show():
 
 
 def test_examples_of_datasets_print_what_they_show():
-    pytest.importorskip("faiss", reason="an example searches with faiss, of enfold[faiss] (issue 5)")
     results = doctest.testfile(str(ROOT / "docs" / "datasets.md"), module_relative=False)
     assert results.attempted > 5
     assert results.failed == 0

@@ -138,7 +138,6 @@ def test_real_models_know_what_is_alike():
 
 
 def test_mauve_of_vectors():
-    pytest.importorskip("faiss")
     draw = np.random.RandomState(0)
     ours, near, far = draw.randn(120, 8), draw.randn(120, 8), draw.randn(120, 8) + 4
     same = metrics.mauve(p_features=ours, q_features=near)
@@ -154,7 +153,6 @@ def test_mauve_of_vectors():
 
 
 def test_what_mauve_text_gives():
-    pytest.importorskip("faiss")
     draw = np.random.RandomState(0)
     ours, near, wide = draw.randn(300, 16), draw.randn(300, 16) + 0.7, draw.randn(250, 16) * 2
     # Of mauve-text 0.4.0; clusters differ a little between versions of faiss.
@@ -179,7 +177,6 @@ def test_divergence_by_hand():
 
 
 def test_mauve_of_texts(zoo):
-    pytest.importorskip("faiss")
     texts = [f"{sentence[:n]} word" for sentence in SENTENCES for n in (9, 17, 26)]
     found = metrics.mauve(texts, texts[::-1], featurize_model_name=zoo("gpt2-base"), num_buckets=3, device="cpu")
     assert found["mauve"] == pytest.approx(1.0, abs=1e-6)

@@ -13,7 +13,6 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "evaluate.md"
 
 @pytest.mark.weights
 def test_every_example_prints_what_it_shows():
-    pytest.importorskip("faiss")
     results = doctest.testfile(str(PAGE), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert results.attempted > 70
     assert results.failed == 0

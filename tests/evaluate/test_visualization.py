@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from enfold.base.errors import ArgumentError
-
-pytest.importorskip("matplotlib")
 from enfold.evaluate import visualization
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import optuna
 import pytest
 import transformers
 
@@ -12,7 +13,6 @@ from tests.accelerate import launching
 from tests.training import little
 from tests.training.searches import searcher
 
-optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 

@@ -91,7 +91,9 @@ def test_states_of_something_else_are_refused():
 
 
 def test_torchdata_goes_on():
-    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
+    stateful = pytest.importorskip(
+        "torchdata.stateful_dataloader", reason="torchdata is no package for development (issue 5)"
+    )
 
     def loader():
         dataset = rows().map(longer).shuffle(seed=3, buffer_size=10)

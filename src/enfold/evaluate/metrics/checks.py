@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from enfold.base.errors import ArgumentError
 
 EXTRA = "evaluate"
@@ -69,7 +71,8 @@ def choose(name: str, value: Any, options: Sequence[Any]) -> Any:
 
 def number(value: Any) -> Any:
     """A float where there is one number, else the array as it is."""
-    return float(value) if getattr(value, "size", 1) == 1 else value
+    numbers = np.asarray(value)
+    return float(numbers.item()) if numbers.size == 1 else value
 
 
 def sklearn_metrics(purpose: str) -> Any:
