@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from enfold.base.errors import ArgumentError
-from enfold.nn import kernels, kernels_plain
+from enfold.nn import kernels
 from enfold.nn.int8 import Int8Linear, pack, regroup
+from enfold.nn.kernels import dispatch, plain
 from enfold.nn.linear import Group, Linear
 from tests.nn.test_kernels import EPS, level  # noqa: F401 (a fixture)
 
@@ -114,7 +115,7 @@ def test_torch_computes_the_same_where_the_kernels_are_off(monkeypatch):
     _, rounded = layer()
     x = torch.randn(11, 96)
     wanted = rounded(x)
-    monkeypatch.setattr(kernels, "_enabled", False)
+    monkeypatch.setattr(dispatch, "_enabled", False)
     torch.testing.assert_close(rounded(x), wanted, rtol=1e-5, atol=1e-4)
 
 
@@ -162,6 +163,6 @@ def test_siblings_run_as_one_product_where_their_bytes_lie_together(widths):
 def test_plain_and_native_agree_on_what_a_byte_means():
     weight = torch.randn(40, 10)
     packed, scale = pack(weight)
-    steps, each = kernels_plain.unpack_int8(packed, scale, 10)
+    steps, each = plain.unpack_int8(packed, scale, 10)
     assert steps.abs().max() == 127
     assert (steps * each - weight).abs().max() <= each.max() / 2 * 1.001

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from enfold.base.errors import ArgumentError
-from enfold.nn import _kernels, kernels, kernels_plain
+from enfold.nn import _kernels, kernels
+from enfold.nn.kernels import dispatch, plain
 
 EPS = {torch.float32: 2e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11}
 DTYPES = list(EPS)
@@ -34,7 +35,7 @@ def levels():
 def level(request, monkeypatch):
     kernels.use(request.param)
     for dtype in DTYPES:  # every number of rows runs natively here, whatever is fastest
-        monkeypatch.setitem(kernels._rows, dtype, 1 << 60)
+        monkeypatch.setitem(dispatch.ROWS, dtype, 1 << 60)
     yield request.param
     kernels.use(None)
 
@@ -108,7 +109,7 @@ def test_linear_with_activation_rounds_as_two_operations(level, native, dtype, a
     x, weight, bias = torch.randn(7, 40).to(dtype), torch.randn(21, 40).to(dtype), torch.randn(21).to(dtype)
     ours = kernels.linear(x, weight, bias, activation)
     assert native == ["linear"]
-    close(ours, kernels_plain.activate(kernels.linear(x, weight, bias).double(), activation), dtype, torch.tensor(1.0))
+    close(ours, plain.activate(kernels.linear(x, weight, bias).double(), activation), dtype, torch.tensor(1.0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -285,7 +286,7 @@ def test_attend_packed_equals_float64(level, native, dtype, heads, kv_heads, d):
         ours = kernels.attend_packed(q, k, v, offsets, d**-0.5, bias=given, causal=causal)
         assert native == ["attend_packed"]
         wide = None if given is None else given.double()
-        exact = kernels_plain.attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, wide, causal)
+        exact = plain.attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, wide, causal)
         close(ours, exact, dtype, torch.tensor(1.0))
 
 
@@ -303,7 +304,7 @@ def test_windows_caps_and_sinks_of_packed_attention(level, native, dtype, heads,
             assert native.pop() == "attend_packed"
             wide = {name: value.double() if isinstance(value, torch.Tensor) else value for name, value in extra.items()}
             given = {"bias": None} | wide | {"causal": causal, "window": window}
-            exact = kernels_plain.attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, **given)
+            exact = plain.attend_packed(q.double(), k.double(), v.double(), offsets, d**-0.5, **given)
             close(ours, exact, dtype, torch.tensor(1.0))
 
 
@@ -318,9 +319,7 @@ def test_packed_attention_over_a_cache(level, native, dtype, window):
         k[b, :, :length], v[b, :, :length] = torch.randn(2, 2, length, 32).to(dtype)
     ours = kernels.attend_packed(q, k, v, offsets, 0.2, causal=True, window=window, lengths=lengths)
     assert native == ["attend_packed"]
-    exact = kernels_plain.attend_packed(
-        q.double(), k.double(), v.double(), offsets, 0.2, None, True, window, lengths=lengths
-    )
+    exact = plain.attend_packed(q.double(), k.double(), v.double(), offsets, 0.2, None, True, window, lengths=lengths)
     close(ours, exact, dtype, torch.tensor(1.0))
     for wrong in ([2, 1, 4, 40, 70], [9, 1, 4, 40, 81]):
         with pytest.raises(ArgumentError, match="between the sequence's rows and 80"):
@@ -350,7 +349,7 @@ def test_attend_packed_refuses_offsets_that_are_no_cut(level, monkeypatch):
                 kernels.attend_packed(q, q, q, torch.tensor(offsets), 1.0)
         with pytest.raises(ArgumentError, match="at most 5"):
             kernels.attend_packed(q, q, q, torch.tensor([0, 6]), 1.0, bias=torch.zeros(2, 9))
-        monkeypatch.setattr(kernels, "_enabled", False)
+        monkeypatch.setattr(dispatch, "_enabled", False)
     with pytest.raises(ArgumentError, match="fit"):
         kernels.attend_packed(q, q[:5], q[:5], torch.tensor([0, 6]), 1.0)
     with pytest.raises(ArgumentError, match="fit"):
@@ -403,7 +402,7 @@ def test_selective_scan_refuses_what_does_not_fit(level, monkeypatch):
     assert kernels.selective_scan(*(t.double() if t.is_floating_point() else t for t in given)) is None
     with torch.enable_grad():
         assert kernels.selective_scan(x.requires_grad_(), *given[1:]) is None
-    monkeypatch.setattr(kernels, "_enabled", False)
+    monkeypatch.setattr(dispatch, "_enabled", False)
     assert kernels.selective_scan(*given) is None
 
 
@@ -454,7 +453,7 @@ def test_gated_equals_float64(level, native, dtype, activation):
     ours = kernels.gated(x, activation)
     assert native == ["gated"]
     gate, up = x.double().chunk(2, -1)
-    exact = kernels_plain.activate(gate, activation) * up
+    exact = plain.activate(gate, activation) * up
     assert torch.equal(ours.isnan(), exact.isnan())
     finite = exact.isfinite()
     assert torch.equal(ours[~finite & ~exact.isnan()].double(), exact[~finite & ~exact.isnan()])
@@ -488,7 +487,7 @@ def test_rope_store_equals_torch_bit_for_bit(level, native, dtype, heads, kv_hea
             native.clear()
             q = kernels.rope_store(qkv, cos, sin, *caches, slots, positions=index, sequences=sequences, pairs=pairs)
             assert native == ["rope_store"]
-            q_expected = kernels_plain.rope_store(qkv, cos, sin, *expected, slots, index, sequences, pairs)
+            q_expected = plain.rope_store(qkv, cos, sin, *expected, slots, index, sequences, pairs)
             assert torch.equal(q, q_expected)
             assert torch.equal(caches[0], expected[0])
             assert torch.equal(caches[1], expected[1])
@@ -599,8 +598,8 @@ def test_torch_computes_what_the_kernels_may_not_touch(native):
     assert native == []
     with pytest.raises(RuntimeError):
         kernels.linear(x, weight[:, :5])
-    for ours, plain in zip(small_model(x, weight, norm), expected, strict=True):
-        assert torch.equal(ours, plain)
+    for ours, wanted in zip(small_model(x, weight, norm), expected, strict=True):
+        assert torch.equal(ours, wanted)
 
 
 class Small(torch.nn.Module):
@@ -618,8 +617,8 @@ def test_export_and_tracing_see_torch_operations(native):
     expected = model(x)
     native.clear()
     exported = torch.export.export(model, (x,), strict=False)
-    for ours, plain in zip(exported.module()(x), expected, strict=True):
-        torch.testing.assert_close(ours, plain)
+    for ours, wanted in zip(exported.module()(x), expected, strict=True):
+        torch.testing.assert_close(ours, wanted)
     traced = torch.fx.experimental.proxy_tensor.make_fx(lambda t: kernels.linear(t, t))(x)
     assert "mm" in traced.code or "linear" in traced.code
     assert native == []
@@ -638,7 +637,7 @@ def test_fallbacks_equal_the_kernels(monkeypatch):
         lambda: kernels.linear(x, x, b[:5], "silu"),
     ]
     native = [call() for call in calls]
-    monkeypatch.setattr(kernels, "_enabled", False)
+    monkeypatch.setattr(dispatch, "_enabled", False)
     for ours, call in zip(native, calls, strict=True):
         torch.testing.assert_close(ours, call())
     assert kernels.available() is None
@@ -663,6 +662,6 @@ def test_environment_chooses_the_instruction_set_and_turns_kernels_off():
 def test_dynamo_captures_torch_operations_without_a_break(native):
     x, model = torch.randn(3, 16), Small()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
-    for ours, plain in zip(compiled(x), model(x), strict=True):
-        torch.testing.assert_close(ours, plain)
+    for ours, wanted in zip(compiled(x), model(x), strict=True):
+        torch.testing.assert_close(ours, wanted)
     assert native.count("linear") == 1  # by the model itself

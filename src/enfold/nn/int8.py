@@ -11,7 +11,8 @@ from typing import Self, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from enfold.nn import kernels, kernels_plain
+from enfold.nn import kernels
+from enfold.nn.kernels import plain
 from enfold.nn.linear import Group, unhooked
 
 
@@ -52,7 +53,7 @@ class Int8Linear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """What the bytes stand for: fp32 [out, in], computed."""
-        steps, each = kernels_plain.unpack_int8(self.packed, self.scale, self.in_features)
+        steps, each = plain.unpack_int8(self.packed, self.scale, self.in_features)
         return steps * each
 
     def forward(self, input: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from enfold.base.errors import ArgumentError, LengthError
-from enfold.nn import kernels, kernels_plain, spec
+from enfold.nn import kernels, spec
 from enfold.nn.attention import Bias, Query, Rule, attend
 from enfold.nn.cache import Cache, Packed, Stored
 from enfold.nn.int8 import intact
+from enfold.nn.kernels import plain
 from enfold.nn.linear import Embedding, Group, Linear, untouched
 from enfold.nn.relative import Alibi, Relative
 from enfold.nn.rope import RopeTable, rotate
@@ -270,7 +271,7 @@ class MLP(nn.Module):
         super().__init__()
         self.act = ACTIVATIONS[given.act]
         self.gated, self.dropout = given.gated, given.dropout
-        self.fused = given.act if given.act in kernels_plain.ACTIVATIONS else None
+        self.fused = given.act if given.act in plain.ACTIVATIONS else None
         self.together = given.together
         if given.together:
             self.gate_up = Linear(width, 2 * given.width, bias=given.bias)

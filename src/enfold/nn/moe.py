@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from enfold.nn import kernels, kernels_plain, spec
+from enfold.nn import kernels, spec
 from enfold.nn.int8 import pack
+from enfold.nn.kernels import plain
 from enfold.nn.linear import Linear
 from enfold.nn.modules import ACTIVATIONS, MLP
 
@@ -59,7 +60,7 @@ class Experts(nn.Module):
     def runner(self) -> Run:
         """What answers for one expert: (number, its tokens [M, D]) → [M, D]."""
         gate_up, down = self.product("gate_up"), self.product("down")
-        fused = self.act in kernels_plain.ACTIVATIONS
+        fused = self.act in plain.ACTIVATIONS
 
         def run(expert: int, x: Tensor) -> Tensor:
             both = gate_up(expert, x)
