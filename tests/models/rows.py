@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from enfold.models.registry import FAMILIES, config_class
+from enfold.models.families import FAMILIES
+from enfold.models.registry import config_class
 from tests.models import bert_kin, gpt_kin, llama_kin, moe_kin, recurrent_kin, seq2seq_kin
 
 

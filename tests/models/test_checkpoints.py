@@ -343,7 +343,8 @@ def test_the_checkpoint_s_own_dtype_is_kept(tmp_path):
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.variant == "plain"], ids=str)
 def test_auto_classes_choose_the_class(row: Row):
-    from enfold.models.registry import AUTO_TASKS, FAMILIES
+    from enfold.models.families import FAMILIES
+    from enfold.models.registry import AUTO_TASKS
 
     tasks = FAMILIES[row.family][2]
     for auto, task in AUTO_TASKS.items():

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enfold.base.errors import ConfigError
-from enfold.models.registry import FAMILIES, class_by_name, config_class
+from enfold.models.families import FAMILIES
+from enfold.models.registry import class_by_name, config_class
 from enfold.weights.names import NameTable, Piece, as_stored, from_stored
 
 TABLE = NameTable("""

@@ -5,7 +5,7 @@ from typing import Any
 
 from enfold.base.errors import ArgumentError, WeightsMismatchError
 from enfold.base.logging import get_logger
-from enfold.models.registry import FAMILIES
+from enfold.models.families import FAMILIES
 
 logger = get_logger(__name__)
 

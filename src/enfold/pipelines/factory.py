@@ -220,7 +220,7 @@ def _inferred(model: Any, config: Any, loading: dict[str, Any]) -> tuple[str, Ta
     Raises:
         ArgumentError: that can't be told.
     """
-    from enfold.models.registry import FAMILIES
+    from enfold.models.families import FAMILIES
     from enfold.pipelines.checks import head_of
 
     if isinstance(model, (str, Path)):
