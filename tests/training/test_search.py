@@ -213,36 +213,6 @@ def test_metrics_for_people_and_files(classifier, tmp_path, capsys):
         assert written == json.loads((tmp_path / "t" / f"{name}_results.json").read_text())
 
 
-def test_loaders(classifier, tmp_path):
-    run = little.trainer(
-        little.load_classifier(classifier),
-        tmp_path,
-        little.rows(10),
-        eval_dataset={"a": little.rows(5), "b": little.rows(7)},
-        per_device_train_batch_size=4,
-        per_device_eval_batch_size=3,
-        gradient_accumulation_steps=2,
-    )
-    assert run.num_examples(run.get_train_dataloader()) == 10
-    assert len(run.get_train_dataloader()) == 3
-    assert run.get_total_train_batch_size() == 8
-    loaded = run.get_eval_dataloader("b")
-    assert [len(batch["labels"]) for batch in loaded] == [3, 3, 1]
-    assert len(loaded) == 3
-    assert [len(batch["input_ids"]) for batch in run.get_test_dataloader(little.rows(4))] == [3, 1]
-    with pytest.raises(ArgumentError, match="there are"):
-        run.get_eval_dataloader("c")
-
-
-def test_loaders_of_ones_own_are_refused(classifier, tmp_path):
-    class Own(enfold.Trainer):
-        def get_eval_dataloader(self, eval_dataset=None):
-            return super().get_eval_dataloader(eval_dataset)
-
-    with pytest.raises(ArgumentError, match="Own overrides get_eval_dataloader"):
-        little.trainer(little.load_classifier(classifier), tmp_path, None, kind=Own)
-
-
 def test_groups_of_weights(classifier, tmp_path):
     ours = little.trainer(little.load_classifier(classifier), tmp_path, None, weight_decay=0.1)
     theirs = transformers.Trainer(

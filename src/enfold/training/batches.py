@@ -4,6 +4,7 @@ So a run resumes at any batch without reading those before it, and the number of
 drawn: a batch is fetched and collated under a seed made of the run's seed, the epoch and its number.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,33 @@ class Order:
         return [row for group in groups for row in group]
 
 
+class Drawn:
+    """The order that a loader's own sampler draws, of rows by number; each process takes a batch in turn.
+
+    Args:
+        loader: of one process.
+        count: processes.
+        seed: of the draws, which are anew each epoch.
+    """
+
+    def __init__(self, loader: DataLoader, count: int, seed: int):
+        self.loader, self.count, self.seed = loader, count, seed
+        self.batch_size = (loader.batch_size or 1) * count
+
+    def __len__(self) -> int:
+        return -(-len(self.loader) // self.count)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """All batches of an epoch: those that the processes take at the same time are one."""
+        for sampler in (self.loader.sampler, self.loader.batch_sampler):
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        with seeded(self.seed, epoch):
+            each = [list(batch) for batch in self.loader.batch_sampler or ()]
+        together = (each[start : start + self.count] for start in range(0, len(each), self.count))
+        return [[row for batch in batches for row in batch] for batches in together]
+
+
 class NumberedBatches(Dataset):
     """Batches by number, collated; the share of one process among several.
 
@@ -125,10 +153,15 @@ class Loaded:
     """
 
     def __init__(self, dataset: Any, batches: Callable[[], Iterable[Batch]], count: int | None):
-        self.dataset, self._batches, self._count = dataset, batches, count
+        self.dataset, self.batches, self._count = dataset, batches, count
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is known that there are no batches."""
+        return self._count == 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (batch.inputs for batch in self._batches() if not batch.filling)
+        return (batch.inputs for batch in self.batches() if not batch.filling)
 
     def __len__(self) -> int:
         if self._count is None:
@@ -191,3 +224,26 @@ def streamed(
             held = []
     if held and number >= skip:
         yield batch()
+
+
+def drawn(
+    batches: Iterable[dict[str, Any]], seed: Sequence[int], *, index: int, count: int, skip: int = 0
+) -> Iterator[Batch]:
+    """Batches of a loader of the user's own, which go to the processes in turn.
+
+    Args:
+        seed: under which the loader draws.
+        skip: rounds of batches to leave out (they are read).
+    """
+    with seeded(*seed):
+        iterator = iter(batches)
+    for number in itertools.count():
+        with seeded(*seed, number):
+            together = list(itertools.islice(iterator, count))
+        if not together:
+            return
+        if number >= skip:
+            filling = index >= len(together)
+            inputs = together[0 if filling else index]
+            rows = next((len(value) for value in inputs.values() if isinstance(value, torch.Tensor) and value.ndim), 1)
+            yield Batch(inputs, rows, filling)

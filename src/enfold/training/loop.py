@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from enfold.accelerate import folders, operations
 from enfold.accelerate.randomness import random_states, restore_random_states
 from enfold.base.errors import ArgumentError
-from enfold.training.batches import Batch, NumberedBatches, Order, loader, streamed
+from enfold.training.batches import Batch, Drawn, Loaded, NumberedBatches, Order, drawn, loader, streamed
 from enfold.training.callbacks import TrainerState
 from enfold.training.evaluation import speed_metrics
 from enfold.training.items import count_items
@@ -40,19 +41,39 @@ class Run:
         trainer: whose model, data and callbacks.
         resume: the checkpoint to go on from.
         batch_size, accumulation: of each device; they differ from the arguments where memory ran out.
+        own: whether a loader of the trainer's own class is asked for.
     """
 
-    def __init__(self, trainer: "Trainer", resume: Path | None, batch_size: int, accumulation: int):
+    def __init__(self, trainer: "Trainer", resume: Path | None, batch_size: int, accumulation: int, own: bool = True):
         self.trainer, self.args, self.accelerator = trainer, trainer.args, trainer.accelerator
         self.resume, self.batch_size, self.accumulation = resume, batch_size, accumulation
         self.state, self.control = trainer.state, trainer.control
-        self.rows = trainer.train_dataset
+        self.rows: Any = trainer.train_dataset
+        self.collate = trainer.collate
         self.terminated = False
         self.last_norm: Tensor | None = None
         self.rate = 0.0
-        sized = hasattr(self.rows, "__len__")
-        self.order = self._order() if sized else None
+        self.loader = trainer.get_train_dataloader() if own and trainer.has_own_loader else None
+        if self.loader is None or isinstance(self.loader, Loaded):
+            self.loader = None
+            self.order = self._order() if hasattr(self.rows, "__len__") else None
+        else:
+            self.order = self._order_of(self.loader)
         self._plan()
+
+    def _order_of(self, loader: Any) -> Drawn | None:
+        """The order of a loader of one's own, where its rows have numbers; batches and rows are then the loader's."""
+        self.rows = getattr(loader, "dataset", None)
+        if not isinstance(loader, DataLoader) or not hasattr(loader.batch_sampler, "__len__"):
+            return None
+        self.collate = loader.collate_fn
+        order = Drawn(loader, self.accelerator.num_processes, self._seed)
+        self.batch_size = order.batch_size // self.accelerator.num_processes
+        return order
+
+    @property
+    def _seed(self) -> int:
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
     def _order(self) -> Order:
         args = self.args
@@ -60,7 +81,7 @@ class Run:
             rows=len(self.rows),
             batch_size=self.batch_size * self.accelerator.num_processes,
             strategy=args.train_sampling_strategy,
-            seed=args.seed if args.data_seed is None else args.data_seed,
+            seed=self._seed,
             lengths=self.trainer.row_lengths(self.rows) if args.train_sampling_strategy == "group_by_length" else None,
             drop_last=args.dataloader_drop_last,
         )
@@ -73,9 +94,15 @@ class Run:
     def _plan(self) -> None:
         """How many steps there are, in an epoch and in all."""
         args, state = self.args, self.state
-        if self.order is None and args.max_steps <= 0:
+        if self.order is not None:
+            self.epoch_batches = len(self.order)
+        elif hasattr(self.loader, "__len__"):
+            self.epoch_batches = -(-len(self.loader) // self.accelerator.num_processes)  # type: ignore[arg-type]
+        elif args.max_steps <= 0:
             raise ArgumentError("The training data have no length, so max_steps must say when to stop")
-        self.epoch_steps = None if self.order is None else -(-len(self.order) // self.accumulation)
+        else:
+            self.epoch_batches = None
+        self.epoch_steps = None if self.epoch_batches is None else -(-self.epoch_batches // self.accumulation)
         if args.max_steps > 0:
             state.max_steps = args.max_steps
             epochs = 2**62 if self.epoch_steps is None else -(-args.max_steps // self.epoch_steps)
@@ -114,7 +141,7 @@ class Run:
             trainer.tell("on_epoch_begin")
         if hasattr(self.rows, "set_epoch"):
             self.rows.set_epoch(epoch)
-        batches = self._batches(epoch, state.epoch_step * self.accumulation)
+        batches = self.batches(epoch, state.epoch_step * self.accumulation)
         while group := list(islice(batches, self.accumulation)):
             self._step(group, epoch)
             if control.should_epoch_stop or control.should_training_stop:
@@ -129,20 +156,23 @@ class Run:
         trainer.tell("on_epoch_end")
         self._follow_wishes()
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        """This process's batches of an epoch, from number `start` on."""
         args, accelerator = self.args, self.accelerator
         where = {"index": accelerator.process_index, "count": accelerator.num_processes}
         seed = (args.seed, epoch)
+        if self.order is None and self.loader is not None:
+            return drawn(self.loader, seed, skip=0 if args.ignore_data_skip else start, **where)
         if self.order is None:
             size = self.batch_size * accelerator.num_processes
             skip = 0 if args.ignore_data_skip else start
-            return streamed(self.rows, self.trainer.collate, size, seed, skip=skip, **where)
-        numbered = NumberedBatches(self.rows, self.trainer.collate, self.order.batches(epoch), seed, **where)
+            return streamed(self.rows, self.collate, size, seed, skip=skip, **where)
+        numbered = NumberedBatches(self.rows, self.collate, self.order.batches(epoch), seed, **where)
         return iter(
             loader(
                 numbered,
                 start=0 if args.ignore_data_skip else start,
-                workers=args.dataloader_num_workers,
+                workers=args.dataloader_num_workers if self.loader is None else self.loader.num_workers,
                 pin=args.dataloader_pin_memory and accelerator.device.type == "cuda",
                 prefetch=args.dataloader_prefetch_factor,
             )
@@ -172,8 +202,8 @@ class Run:
         trainer.optimizer.zero_grad()
         state.global_step += 1
         state.epoch_step += 1
-        if self.order is not None:
-            state.epoch = epoch + min(state.epoch_step * self.accumulation / len(self.order), 1.0)
+        if self.epoch_batches is not None:
+            state.epoch = epoch + min(state.epoch_step * self.accumulation / self.epoch_batches, 1.0)
         state.loss_sum += float(operations.reduce(loss, "sum"))
         self.last_norm = norm
         if args.include_num_input_tokens_seen:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import inspect
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,24 +17,17 @@ from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
 from enfold.training import checkpoints
 from enfold.training.arguments import TrainingArguments
-from enfold.training.batches import Loaded, NumberedBatches, Order, loader, streamed
+from enfold.training.batches import Loaded
 from enfold.training.callbacks import (
     Callbacks,
     DefaultFlowCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
-    named_metric,
 )
 from enfold.training.collators import DataCollatorWithPadding, default_data_collator
-from enfold.training.evaluation import (
-    EvalPrediction,
-    Gathered,
-    PredictionOutput,
-    named_metrics,
-    outputs_of,
-    speed_metrics,
-)
+from enfold.training.evaluating import Evaluating
+from enfold.training.evaluation import EvalPrediction
 from enfold.training.inputs import KnownColumns, accepted_inputs, find_labels
 from enfold.training.items import LabelSmoother, count_items
 from enfold.training.loop import Run, TrainOutput
@@ -49,11 +41,8 @@ from enfold.training.saving import load_weights, save_model
 from enfold.training.schedules import get_scheduler
 from enfold.training.searching import Searching
 
-# What hands out batches, and isn't what the run reads.
-_LOADERS = ("get_train_dataloader", "get_eval_dataloader", "get_test_dataloader")
 
-
-class Trainer(Publishing, Searching, Recording):
+class Trainer(Evaluating, Publishing, Searching, Recording):
     """Trains, evaluates, predicts, saves.
 
     >>> trainer = Trainer(model, TrainingArguments("out"), train_dataset=train, eval_dataset=test)
@@ -94,12 +83,6 @@ class Trainer(Publishing, Searching, Recording):
     ):
         if (model is None) == (model_init is None):
             raise ArgumentError("Trainer needs exactly one of model and model_init")
-        for name in _LOADERS:
-            if getattr(type(self), name) is not getattr(Trainer, name):
-                raise ArgumentError(
-                    f"{type(self).__name__} overrides {name}, and a run cuts its batches itself so that it can resume "
-                    "to the bit: give the rows, a data_collator, or train_sampling_strategy instead"
-                )
         self.args = args or TrainingArguments()
         if self.args.eval_strategy != "no" and eval_dataset is None:
             raise ArgumentError(f"eval_strategy is {self.args.eval_strategy!r}, and there is no eval_dataset")
@@ -153,31 +136,23 @@ class Trainer(Publishing, Searching, Recording):
             return list(rows[column])
         return [len(row["input_ids"]) for row in rows]
 
-    def get_train_dataloader(self) -> Loaded:
-        """Batches of the training data in the order of the first epoch."""
+    def get_train_dataloader(self) -> Any:
+        """Batches of the training data in the order of the first epoch.
+
+        One that is overridden returns a loader of one's own: a torch `DataLoader`, of which each process takes its
+        batches in turn, or any iterable of batches. A `DataLoader` over rows by number is drawn under the run's seed
+        and resumes without reading what was seen; of another, the batches that were seen are read and left out.
+        """
         if self.train_dataset is None:
             raise ArgumentError("Trainer needs a train_dataset to train")
-        run = Run(self, None, self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps)
+        run = Run(self, None, self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps, own=False)
         count = None if run.order is None else len(run.order)
-        return Loaded(self.train_dataset, lambda: run._batches(0, 0), count)
+        return Loaded(self.train_dataset, lambda: run.batches(0, 0), count)
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Loaded:
-        """Batches to evaluate on: of the trainer's own data, of one of several by its name, or of others."""
-        if isinstance(eval_dataset, str):
-            parts = self.eval_dataset if isinstance(self.eval_dataset, dict) else {}
-            if eval_dataset not in parts:
-                raise ArgumentError(f"There is no eval_dataset {eval_dataset!r}; there are {sorted(parts)}")
-            eval_dataset = parts[eval_dataset]
-        data = self.eval_dataset if eval_dataset is None else eval_dataset
-        if data is None:
-            raise ArgumentError("get_eval_dataloader needs an eval_dataset")
-        return self.get_test_dataloader(data)
-
-    def get_test_dataloader(self, test_dataset: Any) -> Loaded:
-        """Batches of rows in their order."""
-        size = self.args.per_device_eval_batch_size * self.accelerator.num_processes
-        count = -(-len(test_dataset) // size) if hasattr(test_dataset, "__len__") else None
-        return Loaded(test_dataset, lambda: self._evaluation_batches(test_dataset), count)
+    @property
+    def has_own_loader(self) -> bool:
+        """Whether `get_train_dataloader` is overridden."""
+        return type(self).get_train_dataloader is not Trainer.get_train_dataloader
 
     def num_examples(self, dataloader: Any) -> int:
         """How many rows a loader reads; where its data have no length, as many as its batches may hold."""
@@ -205,11 +180,13 @@ class Trainer(Publishing, Searching, Recording):
         Raises:
             CheckpointError: no such checkpoint, or it isn't whole.
         """
-        if self.train_dataset is None:
+        if self.train_dataset is None and not self.has_own_loader:
             raise ArgumentError("Trainer needs a train_dataset to train")
         resume = resume_from_checkpoint if resume_from_checkpoint is not None else self.args.resume_from_checkpoint
         folder = checkpoints.resolve(resume, self.args.output_dir)
         args = self.args
+        if args.auto_find_batch_size and self.has_own_loader:
+            raise ArgumentError("auto_find_batch_size can't change the batches of a get_train_dataloader of your own")
         if not args.auto_find_batch_size:
             return self._run(folder, args.per_device_train_batch_size, args.gradient_accumulation_steps, trial)
         # A smaller batch of each device, as many more of them: the step stays what it was.
@@ -404,138 +381,6 @@ class Trainer(Publishing, Searching, Recording):
     def get_num_trainable_parameters(self) -> int:
         """How many numbers learn."""
         return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-
-    # Evaluation
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """Loss and metrics over `eval_dataset` (default: the trainer's own), which are logged too.
-
-        The loss is the mean over all items (tokens, rows), whatever the batch size.
-        """
-        data = self.eval_dataset if eval_dataset is None else eval_dataset
-        if data is None:
-            raise ArgumentError("evaluate needs an eval_dataset")
-        if isinstance(data, dict):
-            metrics: dict[str, float] = {}
-            for name, part in data.items():
-                metrics |= self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}")
-            return metrics
-        found = self.evaluation_loop(data, ignore_keys, metric_key_prefix).metrics or {}
-        self.log(found)
-        self.tell("on_evaluate", metrics=found)
-        return found
-
-    def predict(
-        self, test_dataset: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
-    ) -> PredictionOutput:
-        """Predictions for a data set, and metrics if it has labels."""
-        found = self.evaluation_loop(test_dataset, ignore_keys, metric_key_prefix, keep=True)
-        self.tell("on_predict", metrics=found.metrics)
-        return found
-
-    def evaluation_loop(
-        self, rows: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval", keep: bool = False
-    ) -> PredictionOutput:
-        """Run the model over rows; predictions are kept for `compute_metrics`, or where `keep`."""
-        args, started = self.args, time.monotonic()
-        keeps = keep or (self.compute_metrics is not None and not args.prediction_loss_only)
-        model = self._for_evaluation()
-        predictions, labels, inputs, losses = Gathered(), Gathered(), Gathered(), Gathered()
-        total = torch.zeros(2, dtype=torch.float64)
-        count = steps = 0
-        running: dict[str, Any] = {}
-        with self._without_cache():
-            for batch in self._evaluation_batches(rows):
-                loss, logits, wanted = self.prediction_step(model, batch.inputs, not keeps, ignore_keys)
-                steps += 1
-                count += int(operations.reduce(torch.tensor(0 if batch.filling else batch.rows), "sum"))
-                if loss is not None and not batch.filling:
-                    items = count_items(self.model, batch.inputs, self.label_names, batch.rows)
-                    total += torch.tensor([float(loss) * float(items) if items else 0.0, float(items)])
-                if batch.filling:
-                    logits, wanted = operations.nested(lambda tensor: tensor[:0], (logits, wanted))
-                if keeps:
-                    predictions.add(logits)
-                    labels.add(wanted)
-                    if "inputs" in args.include_for_metrics:
-                        inputs.add(batch.inputs[getattr(self.model, "main_input_name", "input_ids")])
-                    if "loss" in args.include_for_metrics and loss is not None:
-                        losses.add(loss)
-                    if args.batch_eval_metrics and self.compute_metrics is not None:
-                        last = count >= len(rows) if hasattr(rows, "__len__") else False
-                        parts = EvalPrediction(predictions.arrays(), labels.arrays())
-                        running = self.compute_metrics(parts, compute_result=last)  # type: ignore[call-arg]
-                        predictions, labels = Gathered(), Gathered()
-                self.tell("on_prediction_step")
-        total = operations.reduce(total, "sum")
-        made = EvalPrediction(predictions.arrays(), labels.arrays(), inputs.arrays(), losses.arrays())
-        metrics: dict[str, Any] = dict(running)
-        if self.compute_metrics is not None and made.label_ids is not None and not args.batch_eval_metrics:
-            metrics = self.compute_metrics(made)
-        metrics = named_metrics(metrics, metric_key_prefix)
-        if total[1] > 0:
-            metrics[f"{metric_key_prefix}_loss"] = float(total[0] / total[1])
-        metrics |= speed_metrics(metric_key_prefix, time.monotonic() - started, count, steps)
-        return PredictionOutput(made.predictions, made.label_ids, metrics)
-
-    def _for_evaluation(self) -> nn.Module:
-        model = self._wrapped if self._wrapped is not None else self.model.to(self.accelerator.device)
-        full = torch.bfloat16 if self.args.bf16_full_eval else torch.float16 if self.args.fp16_full_eval else None
-        if full is not None:
-            if self._wrapped is not None:
-                raise ArgumentError(
-                    "bf16_full_eval and fp16_full_eval are for evaluation alone; while training, use bf16"
-                )
-            model = model.to(full)
-        return model.eval()
-
-    def _evaluation_batches(self, rows: Any) -> Any:
-        accelerator, args = self.accelerator, self.args
-        where = {"index": accelerator.process_index, "count": accelerator.num_processes}
-        size = args.per_device_eval_batch_size * accelerator.num_processes
-        if not hasattr(rows, "__len__"):
-            return streamed(rows, self.collate, size, (args.seed,), **where)
-        order = Order(len(rows), size, "sequential")
-        if not len(order):
-            raise ArgumentError("The data set to evaluate on is empty")
-        return loader(NumberedBatches(rows, self.collate, order.batches(0), (args.seed,), **where))
-
-    def prediction_step(
-        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> tuple[Tensor | None, Any, Any]:
-        """(loss, logits, labels) of one batch; the latter two None where only the loss is wanted."""
-        labelled = bool(self.label_names) and all(inputs.get(name) is not None for name in self.label_names)
-        inputs = operations.send_to_device(inputs, self.accelerator.device)
-        labels = tuple(inputs[name] for name in self.label_names) if labelled else None
-        with torch.no_grad(), self.accelerator.autocast():
-            if labelled and prediction_loss_only:
-                return self.compute_loss(model, inputs).detach(), None, None
-            if labelled:
-                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-            else:
-                loss, outputs = None, model(**inputs)
-        logits = outputs_of(outputs, ignore_keys or [])
-        if self.preprocess_logits_for_metrics is not None:
-            logits = self.preprocess_logits_for_metrics(logits, labels[0] if labels and len(labels) == 1 else labels)
-        loss = None if loss is None else loss.detach()
-        return loss, logits, labels[0] if labels is not None and len(labels) == 1 else labels
-
-    def evaluate_now(self) -> None:
-        """An evaluation within a run: what is best so far, and the rate where it follows a metric."""
-        args, state = self.args, self.state
-        metrics = self.evaluate()
-        if isinstance(self.lr_scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.lr_scheduler.step(named_metric(metrics, args.metric_for_best_model or "loss"))
-        if args.metric_for_best_model is None:
-            return
-        value = named_metric(metrics, args.metric_for_best_model)
-        best = state.best_metric
-        if best is None or (value > best if args.greater_is_better else value < best):
-            state.best_metric, state.best_global_step = value, state.global_step
-            if args.save_strategy == "best":
-                self.control.should_save = True
 
     # Files
 
