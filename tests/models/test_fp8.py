@@ -93,5 +93,5 @@ def test_what_does_not_fit(published, tmp_path):
             kind.from_pretrained(tmp_path)
     config["quantization_config"]["quant_method"] = "awq"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(NotBuiltError, match="quantised by 'awq'; built are 'mxfp4' and 'fp8'"):
+    with pytest.raises(NotBuiltError, match="quantised by 'awq'; built are 'mxfp4', 'fp8' and 'compressed-tensors'"):
         kind.from_pretrained(tmp_path)

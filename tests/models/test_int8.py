@@ -1,10 +1,13 @@
 """`dtype="int8"`: every family, with the weights of its linear maps rounded to bytes."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 
-from enfold.base.errors import ArgumentError
+from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError
 from enfold.nn.int8 import Int8Linear
 from enfold.nn.linear import Linear
 from tests.models.pairs import ANSWERS, at_tokens, fresh, inputs, ours_class, pair, right_mask
@@ -53,10 +56,75 @@ def test_a_tied_head_has_bytes_of_its_own_and_the_table_stays():
     assert torch.equal(model.get_input_embeddings().weight, pair(row).ours.get_input_embeddings().weight)
 
 
-def test_files_of_rounded_weights_are_refused(tmp_path):
-    with pytest.raises(ArgumentError, match="load it with dtype"):
-        fresh(row_of("GPT2LMHeadModel"), dtype="int8").save_pretrained(tmp_path)
-    assert not list(tmp_path.iterdir())
+@every_family
+def test_files_hold_the_bytes(row: Row, tmp_path):
+    model = fresh(row, dtype="int8")
+    model.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    scales = {name.removesuffix("_scale") for name in stored if name.endswith("_scale")}
+    assert scales == {name for name, tensor in stored.items() if tensor.dtype is torch.int8}
+    again, report = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report.values())
+    wanted, found = model.state_dict(), again.state_dict()
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert found[name].dtype is tensor.dtype
+        assert torch.equal(found[name], tensor), name
+
+
+@torch.no_grad()
+def test_bytes_as_floats(tmp_path):
+    """A floating dtype gives what the bytes stand for, and that is saved as any floating model is."""
+    row = row_of("GPT2LMHeadModel")
+    model, kind = fresh(row, dtype="int8"), ours_class(row)
+    model.save_pretrained(tmp_path / "bytes")
+    floats = kind.from_pretrained(tmp_path / "bytes", dtype="float32")
+    up = "base.stack.layers.0.mlp.op.up"
+    assert torch.equal(floats.get_submodule(up).weight, model.get_submodule(up).weight)
+    floats.save_pretrained(tmp_path / "floats")
+    assert "quantization_config" not in json.loads((tmp_path / "floats" / "config.json").read_text())
+    given = inputs(row, right_mask())
+    assert torch.equal(kind.from_pretrained(tmp_path / "floats")(**given).logits, floats(**given).logits)
+
+
+def test_a_head_that_differs_from_its_table_is_saved(tmp_path):
+    model = fresh(row_of("GPT2LMHeadModel"), dtype="int8")
+    model.get_input_embeddings().weight.data.mul_(1.5)
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert torch.equal(again.lm_head.packed, model.lm_head.packed)
+    assert torch.equal(again.lm_head.scale, model.lm_head.scale)
+    assert torch.equal(again.get_input_embeddings().weight, model.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"format": "pack-quantized"}, "pack-quantized"),
+        ({"config_groups": {}}, "int-quantized"),
+        ({"kv_cache_scheme": {"num_bits": 8}}, "quantised caches"),
+        ({"config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "group"}}}}, "num_bits"),
+    ],
+)
+def test_other_layouts_are_refused(changed, said, tmp_path):
+    model = fresh(row_of("GPT2LMHeadModel"), dtype="int8")
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"] |= changed
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(NotBuiltError, match=said):
+        type(model).from_pretrained(tmp_path)
+
+
+def test_bytes_without_their_scales_are_refused(tmp_path):
+    model = fresh(row_of("GPT2LMHeadModel"), dtype="int8")
+    model.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    lost = next(name for name in stored if name.endswith("_scale"))
+    del stored[lost]
+    save_file(stored, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=f"{lost} is missing"):
+        type(model).from_pretrained(tmp_path)
 
 
 def test_only_the_cpu_has_kernels_for_it():

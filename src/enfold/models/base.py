@@ -166,7 +166,8 @@ class PreTrainedModel(Accessors, nn.Module):
             config: a configuration to use instead of the repository's.
             revision: branch, tag or commit.
             dtype: a torch dtype or its name, "auto" or None for the checkpoint's own (`torch_dtype` is the older name).
-                "int8" rounds the weights of linear maps to bytes and computes the rest in fp32, on the CPU.
+                "int8" rounds the weights of linear maps to bytes and computes the rest in fp32, on the CPU; from a
+                repository of such bytes None and "auto" take them as they are.
             device: where to put the weights; default CPU.
             device_map: "cpu", "cuda", "auto" (the GPU; what doesn't fit there on the CPU, then on the disk), or module
                 → number of a GPU, "cpu" or "disk", under the checkpoint's names or ours. One GPU at most.
@@ -240,6 +241,9 @@ class PreTrainedModel(Accessors, nn.Module):
     ) -> None:
         """Write `config.json` and safetensors files under the names that the reference library reads.
 
+        Weights that are bytes (`dtype="int8"`) are written as bytes with a scale for each output, and
+        `quantization_config` says so in the words of compressed-tensors.
+
         Raises:
             ArgumentError: `safe_serialization=False` (pickles are never written).
         """
@@ -247,11 +251,6 @@ class PreTrainedModel(Accessors, nn.Module):
 
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; enfold writes safetensors only")
-        if self.rounded_weights():
-            raise ArgumentError(
-                'the weights of this model were rounded by dtype="int8", and files of them would be worse than those '
-                'they came from: load it with dtype="auto" and save that'
-            )
         save_model(self, Path(save_directory), max_shard_size=max_shard_size, variant=variant)
         if push_to_hub:
             repo_id = push_options.pop("repo_id", None) or Path(save_directory).name
@@ -291,15 +290,15 @@ class PreTrainedModel(Accessors, nn.Module):
         excluded = {m.weight for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
         counts = [p.numel() for p in self.parameters() if p not in excluded and (p.requires_grad or not only_trainable)]
         if not only_trainable:
-            counts += [count for name, count in self.rounded_weights().items() if name not in self.ties()]
+            counts += [shape.numel() for name, shape in self.rounded_weights().items() if name not in self.ties()]
         return sum(counts)
 
-    def rounded_weights(self) -> dict[str, int]:
-        """Weights that are bytes (`dtype="int8"`), and how many numbers each stands for."""
+    def rounded_weights(self) -> dict[str, torch.Size]:
+        """Weights that are bytes (`dtype="int8"`), and the shape of what each stands for."""
         return {
-            f"{prefix}.{name}".lstrip("."): count
+            f"{prefix}.{name}".lstrip("."): shape
             for prefix, module in self.named_modules()
-            for name, count in getattr(module, "rounded", {}).items()
+            for name, shape in getattr(module, "rounded", {}).items()
         }
 
     def stacks(self) -> list[Stack]:

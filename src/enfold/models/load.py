@@ -18,6 +18,7 @@ from enfold.models.config import PreTrainedConfig
 from enfold.models.int8 import is_int8, replace, round_to_int8, rounds
 from enfold.nn.modules import groups
 from enfold.weights.files import Checkpoint, checkpoint_files, index_shards, open_checkpoint, usual_names
+from enfold.weights.int8 import METHOD, Int8Checkpoint, check_description
 from enfold.weights.names import Piece, as_stored, from_stored
 
 logger = get_logger(__name__)
@@ -136,11 +137,15 @@ def load_model(
             )
         setattr(config, name, value)
     with expanded(open_checkpoint(checkpoint_paths(request)), config) as checkpoint:
-        int8 = is_int8(request.dtype)
+        stored = isinstance(checkpoint, Int8Checkpoint) and request.dtype in (None, "auto")
+        int8 = stored or is_int8(request.dtype)
+        whose = "a repository of int8 weights" if stored else 'dtype="int8"'
         if int8 and spread:
-            raise ArgumentError('dtype="int8" runs on the CPU as a whole: leave out device_map')
+            raise ArgumentError(f"{whose} runs on the CPU as a whole: leave out device_map, or name a floating dtype")
         if int8 and device.type != "cpu":
-            raise ArgumentError(f'dtype="int8" runs on the CPU, and device={str(device)!r} was asked for')
+            raise ArgumentError(
+                f"{whose} runs on the CPU, and device={str(device)!r} was asked for: name a floating dtype there"
+            )
         dtype = torch.float32 if int8 else target_dtype(request.dtype, config, checkpoint)
         with torch.device("meta"):
             model = cls(config)
@@ -246,16 +251,19 @@ def expanded(checkpoint: Checkpoint, config: PreTrainedConfig) -> Checkpoint:
     method = given.get("quant_method")
     if method is None:
         return checkpoint
-    if method not in ("mxfp4", "fp8"):
+    if method not in ("mxfp4", "fp8", METHOD):
         checkpoint.close()
         raise NotBuiltError(
-            f"{checkpoint.path} is quantised by {method!r}; built are 'mxfp4' and 'fp8'. Load a repository of floating "
-            "weights"
+            f"{checkpoint.path} is quantised by {method!r}; built are 'mxfp4', 'fp8' and {METHOD!r}. Load a repository "
+            "of floating weights"
         )
     from enfold.weights.fp8 import BLOCK, Fp8Checkpoint
     from enfold.weights.mxfp4 import Mxfp4Checkpoint
 
     del config.entries["quantization_config"]  # of the file, not of this model, which is saved as it is here
+    if method == METHOD:
+        check_description(checkpoint.path, given)
+        return Int8Checkpoint(checkpoint)
     if method == "mxfp4":
         return Mxfp4Checkpoint(checkpoint)
     rows, columns = given.get("weight_block_size") or BLOCK
@@ -384,6 +392,7 @@ def fill(
         if place_of(names[group.owner], elsewhere or {}) != "disk":
             group.allocate(dtype, "cpu")
     table = model.name_table()
+    steps = checkpoint.steps() if isinstance(checkpoint, Int8Checkpoint) else None
     used: set[str] = set()
     fresh: list[str] = []
     partly: dict[str, list[tuple[Piece, str]]] = {}  # of fresh weights, what the checkpoint has
@@ -402,9 +411,11 @@ def fill(
             else:
                 report.mismatched.append((name, checkpoint.shape(name), _shape(weight, piece)))
         if len(held) == len(pieces):
-            _read(model, ours, weight, checkpoint, held, dtype)
-            if int8 and rounds(model, ours):
-                replace(model, ours)
+            rounding = int8 and rounds(model, ours)
+            scale = _scale(weight, steps, held) if rounding and steps is not None else None
+            _read(model, ours, weight, checkpoint if steps is None or scale is None else steps, held, dtype)
+            if rounding:
+                replace(model, ours, scale)
         else:
             fresh.append(ours)
             partly[ours] = held
@@ -496,6 +507,17 @@ def _read(
             part.copy_(from_stored(form, piece.storage))
     if weight.is_meta:
         _place(model, ours, target)
+
+
+def _scale(weight: Tensor, checkpoint: Int8Checkpoint, held: list[tuple[Piece, str]]) -> Tensor | None:
+    """What a step is worth […, out, 1] in a weight whose pieces are all stored as bytes."""
+    scales = torch.empty(*weight.shape[:-1], 1)
+    for piece, name in held:
+        scale = checkpoint.scale(name)
+        if scale is None or scale.shape != as_stored(scales[piece.index], piece.storage).shape:
+            return None
+        scales[piece.index] = from_stored(scale, piece.storage)
+    return scales
 
 
 def _shape(weight: Tensor, piece: Piece) -> tuple[int, ...]:

@@ -7,16 +7,23 @@ from pathlib import Path
 from torch import Tensor
 
 from enfold.models.base import PreTrainedModel
+from enfold.models.int8 import bytes_of, floating, saved_as_bytes, steps_of
 from enfold.weights.files import save_tensors
+from enfold.weights.int8 import SCALES, description
 from enfold.weights.names import as_stored
 
 
-def stored_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Every weight once, under the checkpoint's name and in its storage."""
-    table = model.name_table()
+def stored_tensors(model: PreTrainedModel, as_bytes: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """Every weight once, under the checkpoint's name and in its storage; of those that are bytes their scales, too."""
+    table, hidden = model.name_table(), bytes_of(model)
     for ours, weight in model.weights():
-        for piece in table.pieces(ours, tuple(weight.shape)):
+        for piece in table.pieces(ours, tuple(weight.shape)) if ours not in hidden else ():
             yield piece.theirs, as_stored(weight.detach()[piece.index], piece.storage).contiguous()
+    for ours in as_bytes:
+        steps, scale = steps_of(model, ours)
+        for piece in table.pieces(ours, tuple(steps.shape)):
+            for suffix, part in (("", steps), (SCALES, scale)):
+                yield piece.theirs + suffix, as_stored(part[piece.index], piece.storage).contiguous()
 
 
 def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | int, variant: str | None) -> None:
@@ -26,8 +33,11 @@ def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | in
     config.architectures = [type(model).__name__]
     config.entries.pop("torch_dtype", None)
     config.dtype = str(model.dtype).removeprefix("torch.")
+    as_bytes = saved_as_bytes(model)
+    if as_bytes:
+        config.entries["quantization_config"] = description(floating(model, as_bytes))
     filename = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
-    save_tensors(stored_tensors(model), folder, max_shard_size=max_shard_size, filename=filename)
+    save_tensors(stored_tensors(model, as_bytes), folder, max_shard_size=max_shard_size, filename=filename)
     config.save_pretrained(folder)
     entries = getattr(model, "generation_entries", None)
     if entries:

@@ -16,16 +16,22 @@ from enfold.nn.kernels import plain
 from enfold.nn.linear import Group, unhooked
 
 
-def pack(weight: Tensor) -> tuple[Tensor, Tensor]:
+def pack(weight: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A weight [N, K] as bytes in the order that `kernels.linear_int8` reads, and what a step is worth in each row.
+
+    Args:
+        scale: [N] or [N, 1] of a weight that holds whole steps already.
 
     Returns:
         uint8 [⌈N/32⌉, ⌈K/4⌉, 32, 4], each a whole number in ±127 plus 128; fp32 [N].
     """
     N, K = weight.shape
     wide = weight.detach().float()
-    scale = wide.abs().amax(1) / 127 if K else wide.new_zeros(N)
-    steps = (wide / torch.where(scale == 0, 1.0, scale)[:, None]).round_().add_(128)
+    if scale is None:
+        scale = wide.abs().amax(1) / 127 if K else wide.new_zeros(N)
+        wide = (wide / torch.where(scale == 0, 1.0, scale)[:, None]).round_()
+    scale = scale.reshape(N).float()
+    steps = wide.add(128)
     blocks, groups = -(-N // 32), -(-K // 4)
     whole = torch.full((blocks * 32, groups * 4), 128, dtype=torch.uint8, device=weight.device)
     whole[:N, :K] = steps.to(torch.uint8)
@@ -41,11 +47,11 @@ class Int8Linear(nn.Module):
     packed: Tensor
     scale: Tensor
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, linear: nn.Linear, scale: Tensor | None = None):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.rounded = {"weight": self.in_features * self.out_features}  # the numbers that the bytes stand for
-        packed, scale = pack(linear.weight)
+        self.rounded = {"weight": linear.weight.shape}  # what the bytes stand for
+        packed, scale = pack(linear.weight, scale)
         self.register_buffer("packed", packed)
         self.register_buffer("scale", scale)
         self.bias = linear.bias
@@ -55,6 +61,11 @@ class Int8Linear(nn.Module):
         """What the bytes stand for: fp32 [out, in], computed."""
         steps, each = plain.unpack_int8(self.packed, self.scale, self.in_features)
         return steps * each
+
+    def steps(self, name: str) -> tuple[Tensor, Tensor]:
+        """int8 [out, in], and what a step is worth [out, 1]."""
+        steps, each = plain.unpack_int8(self.packed, self.scale, self.in_features)
+        return steps.to(torch.int8), each
 
     def forward(self, input: Tensor) -> Tensor:
         return kernels.linear_int8(input, self.packed, self.scale, self.bias)
@@ -123,9 +134,9 @@ def _starts(module: Int8Linear) -> tuple[int, int]:
     return module.packed.data_ptr(), 0 if module.bias is None else module.bias.data_ptr()
 
 
-def quantise(owner: nn.Module, name: str) -> None:
-    """Put an `Int8Linear` in the place of `owner`'s linear map `name`."""
-    setattr(owner, name, Int8Linear(getattr(owner, name)))
+def quantise(owner: nn.Module, name: str, scale: Tensor | None = None) -> None:
+    """Put an `Int8Linear` in the place of `owner`'s linear map `name`; with a scale, its weight holds whole steps."""
+    setattr(owner, name, Int8Linear(getattr(owner, name), scale))
 
 
 def regroup(model: nn.Module) -> None:

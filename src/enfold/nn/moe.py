@@ -29,7 +29,7 @@ class Experts(nn.Module):
 
     Attributes:
         stacked: the weights that `round` may turn into bytes.
-        rounded: those that it has turned, and how many numbers each stands for.
+        rounded: those that it has turned, and the shape of what each stands for.
 
     One product for each expert that has tokens: on CPUs the native kernel is up to twice as fast as torch's grouped
     product, and one token's step reads the weights of its own experts only.
@@ -39,7 +39,7 @@ class Experts(nn.Module):
 
     def __init__(self, given: spec.MoE, width: int):
         super().__init__()
-        self.rounded: dict[str, int] = {}
+        self.rounded: dict[str, torch.Size] = {}
         self.gate_up = nn.Parameter(torch.empty(given.experts, 2, given.width, width))
         self.down = nn.Parameter(torch.empty(given.experts, width, given.width))
         self.act = given.act
@@ -86,14 +86,21 @@ class Experts(nn.Module):
         """Experts' weights by number; taken apart at once where gradients are put together again."""
         return stacked.unbind(0) if torch.is_grad_enabled() else stacked  # type: ignore[return-value]
 
-    def round(self, name: str) -> None:
-        """Put bytes in the place of the weight `name` (see `enfold.nn.int8`)."""
+    def round(self, name: str, scale: Tensor | None = None) -> None:
+        """Put bytes in the place of the weight `name` (see `enfold.nn.int8`); with a scale, it holds whole steps."""
         weight = getattr(self, name)
-        packed, scales = zip(*map(pack, weight if weight.dim() == 3 else weight.flatten(1, 2)), strict=True)
+        scales = [None] * len(weight) if scale is None else scale.flatten(1)
+        packed, scales = zip(*map(pack, weight.view(len(weight), -1, weight.shape[-1]), scales), strict=True)
         delattr(self, name)
         self.register_buffer(name, torch.stack(packed))
         self.register_buffer(f"{name}_scale", torch.stack(scales))
-        self.rounded[name] = weight.numel()
+        self.rounded[name] = weight.shape
+
+    def steps(self, name: str) -> tuple[Tensor, Tensor]:
+        """A weight that is bytes: int8 […, out, in], and what a step is worth […, out, 1]."""
+        shape, parts = self.rounded[name], zip(getattr(self, name), getattr(self, f"{name}_scale"), strict=True)
+        steps, each = zip(*(plain.unpack_int8(*part, shape[-1]) for part in parts), strict=True)
+        return torch.stack([part.to(torch.int8) for part in steps]).view(shape), torch.stack(each).view(*shape[:-1], 1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         exact = {name: getattr(self, f"{name}_scale") for name in self.rounded}
