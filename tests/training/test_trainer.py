@@ -568,3 +568,19 @@ def test_rows_that_do_not_fit_say_so(classifier, tmp_path):
 def test_names_of_the_package():
     assert enfold.Trainer is Trainer
     assert enfold.DataCollatorWithFlattening is DataCollatorWithFlattening
+
+
+@pytest.mark.parametrize(("filtered", "expected"), [(True, [2.0, 5.0]), (False, [None, 5.0])])
+def test_losses_that_are_no_numbers(classifier, tmp_path, filtered, expected):
+    given = iter([1.0, float("nan"), 4.0, 5.0, 5.0, 5.0])
+
+    class Scripted(enfold.Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            return next(given) + 0.0 * sum(p.sum() for p in model.parameters())
+
+    options = {"logging_steps": 3, "max_steps": 6, "per_device_train_batch_size": 2}
+    options["logging_nan_inf_filter"] = filtered
+    run = little.trainer(little.load_classifier(classifier), tmp_path, little.rows(12), kind=Scripted, **options)
+    run.train()
+    logged = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+    assert [None if loss != loss else pytest.approx(loss) for loss in logged] == expected

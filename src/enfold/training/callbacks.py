@@ -38,7 +38,7 @@ class TrainerState:
     epoch_number: int = 0
     epoch_step: int = 0
     loss_sum: float = 0.0
-    loss_logged: float = 0.0
+    loss_unlogged: float = 0.0
     logged_step: int = 0
 
     def save_to_json(self, path: str | Path) -> None:

@@ -52,6 +52,9 @@ class Run:
         self.collate = trainer.collate
         self.terminated = False
         self.last_norm: Tensor | None = None
+        # Of this process, since it was last added to that of all; a device isn't waited for each step to say it.
+        wide = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        self.loss = torch.zeros((), device=self.accelerator.device, dtype=wide)
         self.rate = 0.0
         self.loader = trainer.get_train_dataloader() if own and trainer.has_own_loader else None
         if self.loader is None or isinstance(self.loader, Loaded):
@@ -184,12 +187,11 @@ class Run:
         trainer.tell("on_step_begin")
         counts = [self._count(batch) for batch in group]
         items = self._everywhere(sum(counts, torch.tensor(0.0)))
-        loss = torch.zeros((), device=self.accelerator.device)
         for number, (batch, count) in enumerate(zip(group, counts, strict=True)):
             last = number == len(group) - 1
             with trainer.exchanging(self.model, last):
                 share = trainer.training_step(self.model, batch.inputs, items, own=0.0 if batch.filling else count)
-            loss += self._as_shown(share)
+            self.loss += self._as_shown(share)
             if not last:
                 trainer.tell("on_substep_end")
         norm = trainer.clip(self.model)
@@ -204,7 +206,6 @@ class Run:
         state.epoch_step += 1
         if self.epoch_batches is not None:
             state.epoch = epoch + min(state.epoch_step * self.accumulation / self.epoch_batches, 1.0)
-        state.loss_sum += float(operations.reduce(loss, "sum"))
         self.last_norm = norm
         if args.include_num_input_tokens_seen:
             self._count_tokens(group)
@@ -231,11 +232,18 @@ class Run:
 
     def _as_shown(self, loss: Tensor) -> Tensor:
         """The loss, or the mean so far where it is no number and `logging_nan_inf_filter` says so."""
-        if self.args.logging_nan_inf_filter and not bool(torch.isfinite(loss)):
-            steps = self.state.global_step - self.state.logged_step
-            so_far = (self.state.loss_sum - self.state.loss_logged) / max(steps, 1)
-            return torch.full_like(loss, so_far / self.accelerator.num_processes)
-        return loss
+        if not self.args.logging_nan_inf_filter:
+            return loss
+        state = self.state
+        so_far = state.loss_unlogged / self.accelerator.num_processes + self.loss
+        return torch.where(torch.isfinite(loss), loss, so_far / max(state.global_step - state.logged_step, 1))
+
+    def add_loss(self) -> None:
+        """Bring the state's sums of losses up to date; all processes call it."""
+        loss = float(operations.reduce(self.loss, "sum"))
+        self.state.loss_sum += loss
+        self.state.loss_unlogged += loss
+        self.loss.zero_()
 
     def _count_tokens(self, group: list[Batch]) -> None:
         name = getattr(self.trainer.model, "main_input_name", "input_ids")
@@ -246,12 +254,13 @@ class Run:
         """Log, evaluate and save, where callbacks asked for it."""
         trainer, state, control = self.trainer, self.state, self.control
         if control.should_log and state.global_step > state.logged_step:
+            self.add_loss()
             steps = state.global_step - state.logged_step
-            logs = {"loss": (state.loss_sum - state.loss_logged) / steps}
+            logs = {"loss": state.loss_unlogged / steps}
             if self.last_norm is not None:
                 logs["grad_norm"] = float(self.last_norm)
             logs["learning_rate"] = self.rate
-            state.loss_logged, state.logged_step = state.loss_sum, state.global_step
+            state.loss_unlogged, state.logged_step = 0.0, state.global_step
             trainer.log(logs)
         control.should_log = False
         if control.should_evaluate:
@@ -259,6 +268,7 @@ class Run:
             trainer.evaluate_now()
         if control.should_save:
             control.should_save = False
+            self.add_loss()
             trainer.save_checkpoint(self)
 
     def keep(self, folder: Path) -> None:
@@ -320,6 +330,7 @@ class Run:
             trainer.load_weights(Path(state.best_model_checkpoint))
         rows = steps * self.batch_size * self.accumulation * self.accelerator.num_processes
         metrics = speed_metrics("train", seconds, rows, steps)
+        self.add_loss()
         mean = state.loss_sum / max(state.global_step, 1)
         metrics["train_loss"] = mean
         trainer.log(metrics)
