@@ -4,7 +4,7 @@ The new masked-language head (`legacy=False`) is the one that v3 was trained wit
 that don't say get the legacy one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from enfold.nn import spec
 from enfold.nn.cache import Packed
 from enfold.nn.linear import Embedding, Linear
 from enfold.nn.modules import ACTIVATIONS, Attention, Context, Embed, Layer, LayerNorm, norm
+from enfold.nn.split import Plan, blocks
 from enfold.nn.where import Where
 from enfold.weights.names import NameTable
 
@@ -121,6 +122,10 @@ class Distances(nn.Module):
         normed = "layer_norm" in [part.strip() for part in config.norm_rel_ebd.lower().split("|")]
         self.norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if normed else None
 
+    def plan(self, ranks: int) -> Plan:
+        """Whole on every rank, which reads them with its heads."""
+        return Plan()
+
     def rows(self, distance: Tensor) -> Tensor:
         """The row of each query-minus-key distance."""
         return (buckets(distance, self.count, self.furthest) + self.span).clamp(0, 2 * self.span - 1)
@@ -160,6 +165,13 @@ class DisentangledAttention(Attention):
         own = given.projections == "own"
         self.distance_k = Linear(width, self.widths[0]) if own and "c2p" in given.compares else None
         self.distance_q = Linear(width, self.widths[0]) if own and "p2c" in given.compares else None
+
+    def plan(self, ranks: int) -> Plan | None:
+        found, given = super().plan(ranks), self.spec
+        names = [name for name in ("distance_k", "distance_q") if getattr(self, name) is not None]
+        columns = dict.fromkeys(names, blocks(given.heads, given.head_dim))
+        draws = given.dropout > 0 or given.distance_dropout > 0
+        return found and replace(found, columns={**found.columns, **columns}, draws=draws)
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         q, k, v = map(self.by_head, self.groups[0].parts(x))

@@ -16,6 +16,7 @@ from enfold.models.recurrent import Chunks, Convolution, convolve
 from enfold.nn import spec
 from enfold.nn.linear import Linear
 from enfold.nn.modules import ACTIVATIONS, MLP, Attention, Context
+from enfold.nn.split import Cut, Plan, blocks
 from enfold.nn.where import Where
 from enfold.weights.names import NameTable
 
@@ -176,6 +177,25 @@ class Mixer(nn.Module):
             parameter.copy_(torch.arange(1.0, len(parameter) + 1).log())
         else:
             parameter.fill_(1.0)
+
+    def plan(self, ranks: int) -> Plan | None:
+        """Heads by rank, with their groups; the norm of a group can't be cut."""
+        given = self.spec
+        if given.heads % ranks or (self.norm is not None and given.groups % ranks):
+            return None
+        heads, groups = (given.heads, given.head_dim), (given.groups, given.states)
+        mine = replace(given, heads=given.heads // ranks, groups=max(given.groups // ranks, 1))
+        channels, shared = mine.heads * mine.head_dim, mine.groups * mine.states
+        columns = {
+            "into": Cut((heads, heads, groups, groups, (given.heads, 1))),
+            "conv": Cut((heads, groups, groups)),
+            **dict.fromkeys(("step_bias", "decay_log", "skip"), blocks(given.heads)),
+        }
+        sizes = (channels, channels, shared, shared, mine.heads)
+        narrowed = {"spec": mine, "channels": channels, "shared": shared, "sizes": sizes}
+        if self.norm is not None:
+            columns["norm"], narrowed["norm.count"] = Cut((heads,)), mine.groups
+        return Plan(columns=columns, rows={"out": Cut((heads,), dim=1)}, sizes=narrowed)
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         given, where, cache = self.spec, context.where, context.cache

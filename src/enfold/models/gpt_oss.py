@@ -4,7 +4,7 @@ Experts are gated by a clamped SwiGLU, their gate and up rows interleaved, and s
 or in MXFP4 blocks, which are expanded on loading (`weights/mxfp4.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from enfold.models.windows import LayeredConfig
 from enfold.nn import moe, spec
 from enfold.nn.linear import Linear
 from enfold.nn.modules import Attention
+from enfold.nn.split import Plan, blocks
 from enfold.weights.names import NameTable
 
 
@@ -84,6 +85,10 @@ class Sinks(Attention):
         super().__init__(given, width)
         self.sinks = nn.Parameter(torch.empty(given.heads))
 
+    def plan(self, ranks: int) -> Plan | None:
+        found = super().plan(ranks)
+        return found and replace(found, columns={**found.columns, "sinks": blocks(self.spec.heads)})
+
     def draw(self, name: str, parameter: Tensor, std: float) -> None:
         """Fill a fresh parameter."""
         parameter.normal_(0.0, std)
@@ -117,6 +122,14 @@ class ClampedExperts(moe.Experts):
         self.gate_up_bias = nn.Parameter(torch.empty(given.experts, 2 * given.width))
         self.down_bias = nn.Parameter(torch.empty(given.experts, width))
         self.alpha, self.limit = given.alpha, given.limit
+
+    def plan(self, ranks: int) -> Plan | None:
+        found = super().plan(ranks)
+        if found is None:
+            return None
+        pairs = blocks(self.down.shape[-1], 2, dim=1)
+        columns = {**found.columns, "gate_up": pairs, "gate_up_bias": pairs}
+        return replace(found, columns=columns, shares=("down_bias",))
 
     def runner(self):
         gate_up, down = self.product("gate_up", "gate_up_bias"), self.product("down", "down_bias")

@@ -20,6 +20,7 @@ from enfold.nn.cache import Packed, Stored
 from enfold.nn.linear import Group, Linear, untouched
 from enfold.nn.modules import Attention, Context, norm
 from enfold.nn.rope import rotate
+from enfold.nn.split import Plan, blocks
 
 NAMES = """
     stack.layers.{i}.attn.op.q         layers.{i}.self_attn.q_proj
@@ -78,6 +79,23 @@ class Latent(Attention):
         if self.spec.query_rank is not None:
             return (Group(self, ("q_down", "kv_down")),)
         return () if self.spec.bias else (Group(self, ("q", "kv_down")),)
+
+    def plan(self, ranks: int) -> Plan | None:
+        """Heads by rank; every rank holds the latents, and keeps them in its cache."""
+        given = self.spec
+        if given.heads % ranks:
+            return None
+        queries = "q" if given.query_rank is None else "q_up"
+        mine = replace(given, heads=given.heads // ranks, kv_heads=given.heads // ranks)
+        return Plan(
+            columns={
+                queries: blocks(given.heads, given.head_dim),
+                "kv_up": blocks(given.heads, self.plain + given.value_dim),
+            },
+            rows={"o": blocks(given.heads, given.value_dim, dim=1)},
+            draws=given.dropout > 0,
+            sizes={"spec": mine, "widths": (mine.heads * given.value_dim,)},
+        )
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         q, latents = self.queries_and_latents(x, context)  # [N, H, d], [N, r + R]

@@ -27,6 +27,7 @@ from enfold.nn import spec
 from enfold.nn.cache import Packed
 from enfold.nn.linear import Linear
 from enfold.nn.modules import Attention, Context, Trace
+from enfold.nn.split import Plan
 from enfold.nn.where import Packing, Where
 from enfold.weights.names import NameTable
 
@@ -93,6 +94,10 @@ class WindowedAttention(Attention):
     def __init__(self, given: Windowed, width: int):
         super().__init__(given, width)
         self.q_all, self.k_all, self.v_all = (Linear(width, out, bias=given.bias) for out in self.widths)
+
+    def plan(self, ranks: int) -> Plan | None:
+        found = super().plan(ranks)
+        return found and replace(found, columns={n + end: c for n, c in found.columns.items() for end in ("", "_all")})
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         where, seen = context.where, context.trace.attentions

@@ -6,7 +6,7 @@ x ── in ──┬── convolution ── silu ── u ──┬── x_p
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,7 @@ from enfold.models.stacks import SingleStack, States
 from enfold.nn import spec
 from enfold.nn.linear import Linear
 from enfold.nn.modules import ACTIVATIONS, Context, RMSNorm, Stack
+from enfold.nn.split import Cut, Plan, blocks
 from enfold.weights.names import NameTable
 
 
@@ -170,6 +171,22 @@ class Mixer(nn.Module):
         else:
             parameter.copy_(torch.arange(1.0, parameter.shape[1] + 1).log().expand_as(parameter))
 
+    def plan(self, ranks: int) -> Plan | None:
+        """Channels by rank; what chooses the steps and the ways into and out of the states reads all of them."""
+        count = self.spec.channels
+        if count % ranks:
+            return None
+        channels = blocks(count)
+        return Plan(
+            columns={
+                "into": Cut(((count, 1),) * 2),
+                **dict.fromkeys(("conv", "step", "decay_log", "skip"), channels),
+            },
+            rows={name: blocks(count, dim=1) for name in ("select", "out")},
+            within=("select",),
+            sizes={"spec": replace(self.spec, channels=count // ranks)},
+        )
+
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         given, where, cache = self.spec, context.where, context.cache
         held = None if cache is None else cache.states(depth)
@@ -210,7 +227,7 @@ class MambaLayers(Stack):
             hidden.append(x)
             del hidden[0]
         assert self.norm is not None
-        return super().finish(x, hidden).to(self.norm.get_parameter("weight").dtype)
+        return super().finish(x, hidden).to(self.norm.weight.dtype)  # type: ignore[arg-type]
 
 
 @dataclass

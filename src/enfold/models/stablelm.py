@@ -17,6 +17,7 @@ from enfold.models.llama import (
 from enfold.models.positions import rope
 from enfold.nn import spec
 from enfold.nn.modules import Attention
+from enfold.nn.split import Plan, blocks
 from enfold.weights.names import NameTable
 
 
@@ -74,6 +75,10 @@ class NormedHeads(Attention):
         self.q_norm, self.k_norm = (
             HeadNorm(heads, given.head_dim, given.qk_norm.eps) for heads in (given.heads, given.kv_heads)
         )
+
+    def plan(self, ranks: int) -> Plan | None:
+        found, norms = super().plan(ranks), {"q_norm": blocks(self.spec.heads), "k_norm": blocks(self.spec.kv_heads)}
+        return found and replace(found, columns={**found.columns, **norms})
 
 
 class StableLmModel(LlamaModel):

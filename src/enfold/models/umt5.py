@@ -23,6 +23,7 @@ from enfold.nn import spec
 from enfold.nn.attention import Bias
 from enfold.nn.modules import Attention, Context
 from enfold.nn.relative import Relative
+from enfold.nn.split import Plan, blocks
 
 
 class UMT5Config(MT5Config):
@@ -37,6 +38,10 @@ class OwnBiasAttention(Attention):
     def __init__(self, given: "OwnBias", width: int):
         super().__init__(given, width)
         self.relative = Relative(given.relative)
+
+    def plan(self, ranks: int) -> Plan | None:
+        found, table = super().plan(ranks), blocks(self.spec.heads, dim=1)
+        return found and replace(found, columns={**found.columns, "relative.table": table})
 
     def bias(self, context: Context) -> Bias | None:
         return self.relative

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from enfold.nn import kernels
+from enfold.nn.split import whole_class
 
 
 class Linear(nn.Linear):
@@ -140,13 +141,29 @@ def unhooked(module: nn.Module) -> bool:
 
 def untouched(module: nn.Module | None) -> TypeGuard[Linear]:
     """Whether a module computes what its weights say: no other class, hook, patched method or computed weight."""
-    return type(module) is Linear and unhooked(module) and module._parameters.get("weight") is not None
+    if module is None or not (type(module) is Linear or splits_columns(module)) or not unhooked(module):
+        return False
+    weight = module._parameters.get("weight")
+    if weight is None or type(weight) is nn.Parameter or type(weight) is Tensor:
+        return weight is not None
+    mesh: Any = getattr(weight, "device_mesh", None)
+    return splits_columns(module) and mesh is not None and mesh.ndim == 1
+
+
+def splits_columns(module: nn.Module) -> bool:
+    """Whether a linear map computes with the rows of its weight that this rank keeps, and with nothing else."""
+    return module.__dict__.get("kept", False) and whole_class(module) is Linear
 
 
 def _starts(module: nn.Module) -> tuple[int, int]:
-    weight, bias = module._parameters["weight"], module._parameters["bias"]
+    weight, bias = (here(module._parameters[name]) for name in ("weight", "bias"))
     assert weight is not None
     return weight.data_ptr(), 0 if bias is None else bias.data_ptr()
+
+
+def here(weight: Tensor | None) -> Tensor | None:
+    """The memory of this rank, of a tensor that several hold together."""
+    return getattr(weight, "_local_tensor", weight)
 
 
 def _allocate(members: list[Linear], name: str, dtype: torch.dtype, device: torch.device | str) -> Tensor:

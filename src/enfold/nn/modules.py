@@ -23,6 +23,7 @@ from enfold.nn.kernels import plain
 from enfold.nn.linear import Embedding, Group, Linear, untouched
 from enfold.nn.relative import Alibi, Relative
 from enfold.nn.rope import RopeTable, rotate
+from enfold.nn.split import Cut, Plan, blocks
 from enfold.nn.where import Packing, Where
 
 
@@ -160,6 +161,27 @@ class Attention(nn.Module):
     def _groups(self) -> tuple[Group, ...]:
         return () if self.spec.together else (Group(self, ("q", "k", "v")),)
 
+    def plan(self, ranks: int) -> Plan | None:
+        """Heads by rank; keys and values that are fewer than ranks are repeated."""
+        given = self.spec
+        heads, kv_heads = (given.heads, given.head_dim), (given.kv_heads, given.head_dim)
+        inner = given.qk_norm is not None and given.qk_norm_over == "all"
+        if given.heads % ranks or (inner and given.kv_heads % ranks):
+            return None
+        columns = {"qkv": Cut((heads, kv_heads, kv_heads))}
+        if not given.together:
+            columns = {"q": Cut((heads,)), "k": Cut((kv_heads,)), "v": Cut((kv_heads,))}
+        if inner:
+            columns |= {"q_norm": Cut((heads,)), "k_norm": Cut((kv_heads,))}
+        mine = replace(given, heads=given.heads // ranks, kv_heads=max(given.kv_heads // ranks, 1))
+        return Plan(
+            columns=columns,
+            rows={"o": Cut((heads,), dim=1)},
+            over_all=("q_norm", "k_norm") if inner else (),
+            draws=given.dropout > 0,
+            sizes={"spec": mine, "widths": tuple(mine.head_dim * n for n in (mine.heads, *(mine.kv_heads,) * 2))},
+        )
+
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         cache = context.cache
         if cache is not None and not torch.is_grad_enabled() and cache.direct(depth, context.where):
@@ -250,6 +272,10 @@ class CrossAttention(Attention):
     def _groups(self) -> tuple[Group, ...]:
         return (Group(self, ("k", "v")),)
 
+    def plan(self, ranks: int) -> Plan | None:
+        found = super().plan(ranks)
+        return found and replace(found, source=True)
+
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         q = self.by_head(self.q(x))
         keys = None if context.cache is None else context.cache.cross(depth)
@@ -282,6 +308,18 @@ class MLP(nn.Module):
         self.down = Linear(given.width, width, bias=given.bias)
         apart = given.gated and not given.together
         self.groups: tuple[Group, ...] = (Group(self, ("gate", "up")),) if apart else ()
+        self.width = given.width
+
+    def plan(self, ranks: int) -> Plan | None:
+        """Channels by rank."""
+        if self.width % ranks:
+            return None
+        channels = (self.width, 1)
+        names = ("gate", "up") if self.gated else ("up",)
+        columns = {"gate_up": Cut((channels, channels))}
+        if not self.together:
+            columns = {name: Cut((channels,)) for name in names}
+        return Plan(columns=columns, rows={"down": blocks(self.width, dim=1)}, draws=self.dropout > 0)
 
     def forward(self, x: Tensor, context: Context, depth: int) -> Tensor:
         if self.gated:

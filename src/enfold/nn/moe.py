@@ -16,6 +16,7 @@ from enfold.nn.int8 import pack
 from enfold.nn.kernels import plain
 from enfold.nn.linear import Linear
 from enfold.nn.modules import ACTIVATIONS, MLP
+from enfold.nn.split import Plan, blocks
 
 if TYPE_CHECKING:
     from enfold.nn.modules import Context
@@ -43,6 +44,13 @@ class Experts(nn.Module):
         self.gate_up = nn.Parameter(torch.empty(given.experts, 2, given.width, width))
         self.down = nn.Parameter(torch.empty(given.experts, width, given.width))
         self.act = given.act
+
+    def plan(self, ranks: int) -> Plan | None:
+        """Channels of every expert by rank; the router stays outside, and whole."""
+        width = self.down.shape[-1]
+        if width % ranks:
+            return None
+        return Plan(columns={"gate_up": blocks(width, dim=2), "down": blocks(width, dim=2)}, summed=True)
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """x [N, D], weights and expert numbers [N, K] → [N, D]."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from enfold.nn import spec
 from enfold.nn.linear import Embedding
+from enfold.nn.split import Plan, blocks
 
 
 def buckets(distance: Tensor, relative: spec.Relative) -> Tensor:
@@ -34,6 +35,11 @@ class Relative(nn.Module):
         super().__init__()
         self.spec = relative
         self.table = Embedding(relative.buckets, relative.heads)
+
+    def plan(self, ranks: int) -> Plan | None:
+        """Heads by rank."""
+        heads = self.spec.heads
+        return None if heads % ranks else Plan(columns={"table": blocks(heads, dim=1)})
 
     def forward(self, new: int, every: int) -> Tensor:
         """Biases of the last `new` of `every` tokens over all of them: [heads, new, every]."""
@@ -69,6 +75,11 @@ class Alibi(nn.Module):
         super().__init__()
         with torch.device("cpu"):  # known, not loaded: real in a model that is only planned, too
             self.slopes = slopes(given.heads)
+
+    def plan(self, ranks: int) -> Plan | None:
+        """Heads by rank."""
+        heads = len(self.slopes)
+        return None if heads % ranks else Plan(columns={"slopes": blocks(heads)})
 
     def forward(self, new: int, every: int) -> Tensor:
         """Biases of the last `new` of `every` tokens over all of them: [heads, new, every]."""

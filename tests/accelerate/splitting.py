@@ -1,0 +1,139 @@
+"""What runs in each of two processes that hold parts of one model; each check ends with the whole model beside it."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
+
+from enfold.accelerate import PartialState
+from enfold.accelerate.tensor_parallel import splitting_of, tensor_parallel
+from enfold.models.registry import class_by_name
+from tests.models.rows import ONE_EACH, ROWS
+
+TRAINED = ("LlamaForCausalLM", "BertForMaskedLM", "T5ForConditionalGeneration")
+ANSWERS = ("logits", "last_hidden_state", "prediction_logits")
+# Where ways part beside the usual: keys of one head, biases by content, marked heads, norms over all heads, factors.
+MORE = ("decoder", "multi_query", "crossed", "alibi", "untied", "grouped")
+
+
+def made(row) -> Any:
+    torch.manual_seed(sum(map(ord, str(row))))
+    cls = class_by_name(row.head)
+    model = cls(cls.config_class(**row.entries)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(0.0, 0.2) if parameter.ndim > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def asked(model, row):
+    ids = torch.randint(5, 40, (2, 9))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    given = {"input_ids": ids, "attention_mask": mask}
+    if row.seq2seq:
+        given["decoder_input_ids"] = ids[:, :5]
+    if row.task.startswith("crossed"):
+        given["encoder_hidden_states"] = torch.randn(2, 5, model.config.hidden_size)
+    return given
+
+
+def answers(output):
+    return [getattr(output, name) for name in ANSWERS if getattr(output, name, None) is not None]
+
+
+def near(got: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
+    scale = float(wanted.abs().max()) + 1e-2
+    torch.testing.assert_close(got, wanted, rtol=0.0, atol=tolerance * scale)
+
+
+def families():
+    """Every family's answers, with and without gradients, and the gradient of every weight."""
+    PartialState(cpu=True)
+    mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("tp",))
+    for row in [*ONE_EACH, *(r for r in ROWS if r.variant in MORE and r not in ONE_EACH and "lm" in r.task)]:
+        whole = made(row)
+        parts, given = tensor_parallel(copy.deepcopy(whole), mesh), asked(whole, row)
+        split = splitting_of(parts)
+        assert split is not None, row
+        with torch.no_grad():
+            for got, wanted in zip(answers(parts(**given)), answers(whole(**given)), strict=True):
+                near(got.detach(), wanted.detach())
+        found = [answers(model(**given)) for model in (parts, whole)]
+        for mine, theirs in zip(*found, strict=True):
+            near(mine.detach(), theirs.detach())
+        for every in found:
+            sum((x.float().square().mean() for x in every), torch.zeros(())).backward()
+        weights: dict[str, Any] = dict(parts.named_parameters())
+        assert all(isinstance(weight, DTensor) for weight in weights.values())
+        for name, weight in whole.named_parameters():
+            gradient = weights[name].grad
+            if weight.grad is None or gradient is None:
+                assert not any(g is not None and g.abs().max() for g in (weight.grad, gradient)), (row, name)
+            else:
+                near(split.whole(name, gradient), weight.grad, 1e-3)
+        kept = sum(weight.to_local().numel() for weight in weights.values())
+        even = bool(split.ops)
+        assert kept < (0.7 if even else 1.0) * sum(weight.numel() for weight in whole.parameters()), row
+    print("done")
+
+
+def training():
+    """Steps of training, generation, attention weights and dropout."""
+    PartialState(cpu=True)
+    mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("tp",))
+    for row in (row for row in ONE_EACH if row.head in TRAINED):
+        whole = made(row)
+        parts: Any = tensor_parallel(copy.deepcopy(whole), mesh)
+        given, split = asked(whole, row), splitting_of(parts)
+        assert split is not None
+        labels = {"labels": given["input_ids"][:, :5] if row.seq2seq else given["input_ids"]}
+        losses = []
+        for model in (parts, whole):
+            model.eval()  # without dropout
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, eps=1e-3)
+            for step in range(4):
+                loss = model(**given, **labels, output_logits=step % 2 == 0).loss
+                loss.backward()
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(float(loss.detach()))
+                losses.append(float(norm.full_tensor() if isinstance(norm, DTensor) else norm))
+        half = len(losses) // 2
+        torch.testing.assert_close(losses[:half], losses[half:], rtol=1e-4, atol=1e-5)
+        for name, weight in parts.named_parameters():
+            near(split.whole(name, weight.detach()), whole.get_parameter(name).detach(), 1e-3)
+        seen = parts(**given, output_attentions=True), whole(**given, output_attentions=True)
+        name = "cross_attentions" if row.seq2seq else "attentions"
+        for got, wanted in zip(*(output[name] for output in seen), strict=True):
+            near(got.detach(), wanted.detach())
+        if hasattr(whole, "generate"):
+            options = {"max_new_tokens": 8, "num_beams": 2}
+            prompt = {name: given[name] for name in ("input_ids", "attention_mask")}
+            assert parts.generate(**prompt, **options).tolist() == whole.generate(**prompt, **options).tolist()
+            drawn = parts.generate(**prompt, max_new_tokens=8, do_sample=True)
+            first = drawn.clone()
+            torch.distributed.broadcast(first, 0)
+            assert drawn.tolist() == first.tolist()
+    row = next(row for row in ONE_EACH if row.head == "BertForMaskedLM")
+    model: Any = tensor_parallel(made(row), mesh).train()
+    op, inner = model.base.stack.layers[0].mlp.op, []
+    op.dropout = 0.5
+    op.down.register_forward_pre_hook(lambda _, given: inner.append(given[0]))
+    op.part.plan = replace(op.part.plan, draws=True)
+    logits = model(**asked(model, row)).logits.detach()
+    alike = logits.clone()
+    torch.distributed.broadcast(alike, 0)
+    assert torch.equal(logits, alike)  # what all hold is dropped alike
+    dropped = (inner[0] == 0).float()
+    both = [torch.empty_like(dropped) for _ in range(2)]
+    torch.distributed.all_gather(both, dropped)
+    assert 0.3 < dropped.mean() < 0.7
+    assert not torch.equal(*both)  # what each holds for itself is not
+    print("done")
