@@ -12,6 +12,7 @@ import torch
 from enfold.accelerate import folders
 from enfold.accelerate.launch import LaunchConfig
 from enfold.base.errors import ArgumentError, ConfigError, NotBuiltError
+from enfold.base.whole import remove
 from enfold.cli.main import main
 from enfold.training import checkpoints
 from tests.training import little
@@ -84,7 +85,7 @@ def test_a_rank_dies_and_the_run_goes_on_with_one_process_and_with_two(classifie
     one.train(resume_from_checkpoint=True)
     close(one.model, whole.model)
     for left in checkpoints.checkpoints(output)[3:]:
-        folders.remove(left)
+        remove(left)
     code, errors, _ = launched(str(script), str(classifier), str(output), "resume")
     assert code == 0, errors
     last = checkpoints.checkpoints(output)[-1]

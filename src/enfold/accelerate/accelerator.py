@@ -14,11 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from enfold.accelerate import operations, state
-from enfold.accelerate.folders import remove
 from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
 from enfold.accelerate.processes import PartialState
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
 from enfold.base.errors import ArgumentError, CheckpointError
+from enfold.base.whole import remove
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from enfold.accelerate import folders, operations
 from enfold.accelerate.randomness import random_states, restore_random_states
 from enfold.base.errors import ArgumentError, CheckpointError, WeightsMismatchError
+from enfold.base.whole import recover, write_folder
 
 if TYPE_CHECKING:
     from enfold.accelerate.accelerator import Accelerator
@@ -81,7 +82,7 @@ def save(accelerator: "Accelerator", folder: Path) -> None:
     failed = None
     if accelerator.is_main_process:
         try:
-            folders.write_whole(folder, write)
+            write_folder(folder, write)
         except Exception as error:
             failed = error
     # A process that waits for one that has given up would wait for long.
@@ -109,6 +110,7 @@ def load(accelerator: "Accelerator", folder: Path) -> None:
     With another number of processes than it was saved with, each rank goes on with its own random numbers, and loaders
     begin their data anew.
     """
+    recover(folder.parent, folder.name)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is no folder: load_state takes one that save_state has written")
     for number, model in enumerate(accelerator._models):
@@ -195,6 +197,7 @@ def checkpoints_of(project: ProjectConfiguration) -> list[Path]:
         raise ArgumentError("give a folder, or Accelerator(project_dir=…) whose checkpoints are named automatically")
     pattern = re.compile(r"checkpoint_(\d+)")
     parent = Path(project.project_dir) / "checkpoints"
+    recover(parent)
     found = [(int(m[1]), path) for path in parent.glob("checkpoint_*") if (m := pattern.fullmatch(path.name))]
     return [path for _, path in sorted(found)]
 

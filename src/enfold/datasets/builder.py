@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enfold.base.errors import ArgumentError, DatasetError
+from enfold.base.whole import remove
 from enfold.datasets.building import MAX_FILE_BYTES, read_rows, write_splits
 from enfold.datasets.cache import boot_id, build_once, cache_directory, sync_later
 from enfold.datasets.files import DataFile
@@ -152,7 +153,7 @@ class DatasetBuilder:
         folder = self._folder if output_dir is None else Path(output_dir)
         mode = VerificationMode(verification_mode or VerificationMode.BASIC_CHECKS)
         if self._fresh and folder.exists():
-            _replace(folder)
+            remove(folder)
         self._fresh = False
         _remove_if_lost(folder)
         boot = boot_id()
@@ -325,14 +326,4 @@ def _remove_if_lost(folder: Path) -> None:
     except OSError:
         return
     if built != boot_id():
-        _replace(folder)
-
-
-def _replace(folder: Path) -> None:
-    # Renamed first, so that a process that maps its files keeps them and none finds half a folder.
-    import secrets
-    import shutil
-
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-    os.rename(folder, aside)
-    shutil.rmtree(aside, ignore_errors=True)
+        remove(folder)

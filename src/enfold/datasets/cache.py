@@ -6,7 +6,6 @@ renamed; a process that is killed leaves only a temporary name, which the next o
 
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 import threading
@@ -15,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from enfold.base import whole
 from enfold.base.errors import DatasetError
 from enfold.base.logging import get_logger
 
 _logger = get_logger("enfold.datasets")
 # Waiting longer than this for another process is worth a line.
 _PATIENCE_SECONDS = 5.0
-_UNFINISHED = ".unfinished"
 
 _enabled = True
 _scratch: tempfile.TemporaryDirectory | None = None
@@ -97,21 +96,20 @@ def build_once(path: Path | str, build: Callable[[Path], None], *, sync: bool = 
     with _writable(path), _lock(path):
         if path.exists():
             return False
-        # We hold the lock, so whoever began these is dead.
-        for left in path.parent.glob(f".{_escaped(path.name)}.*{_UNFINISHED}"):
-            _remove(left)
-        unfinished = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{_UNFINISHED}"
+        # We hold the lock, so whoever began something is dead.
+        whole.remove_left(path)
+        unfinished = whole.aside(path)
         try:
             build(unfinished)
             if not unfinished.exists():
                 raise DatasetError(f"Nothing was written for {path}: the function that builds it left no file.")
             if sync:
-                _sync(unfinished)
+                whole.sync(unfinished)
             os.rename(unfinished, path)
             if sync:
-                _sync_folder(path.parent)
+                whole.sync_folder(path.parent)
         except BaseException:
-            _remove(unfinished)
+            whole.remove(unfinished)
             raise
     return True
 
@@ -161,48 +159,10 @@ def sync_later(folder: Path, mark: str) -> None:
 
     def work() -> None:
         try:
-            _sync(folder)
-            _sync_folder(folder.parent)
+            whole.sync(folder)
+            whole.sync_folder(folder.parent)
             (folder / mark).unlink(missing_ok=True)
         except OSError as error:
             _logger.debug("%s was not synced: %s", folder, error)
 
     threading.Thread(target=work, name="enfold-sync", daemon=True).start()
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        for folder, _, names in os.walk(path):
-            for name in names:
-                _sync_file(Path(folder) / name)
-            _sync_folder(Path(folder))
-    else:
-        _sync_file(path)
-
-
-def _sync_file(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # folders can't be opened there
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _escaped(name: str) -> str:
-    import glob
-
-    return glob.escape(name)

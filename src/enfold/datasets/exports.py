@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.base.lazy import require
+from enfold.base.whole import file_aside
 from enfold.datasets.cache import scratch_directory
 from enfold.datasets.core import Core
 from enfold.datasets.features import Features, Json, decode_value, leaves, require_embedding
@@ -355,13 +356,8 @@ def opened(target: Any, storage_options: dict[str, Any] | None, compression: str
         from fsspec.utils import infer_compression
 
         compression = infer_compression(path.name)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
-    try:
-        with fsspec.open(str(unfinished), "wb", compression=compression) as file:
-            yield file
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with file_aside(path) as unfinished, fsspec.open(str(unfinished), "wb", compression=compression) as file:
+        yield file
 
 
 def _python(table: pa.Table, features: Features) -> dict[str, list[Any]]:

@@ -6,7 +6,6 @@ another name.
 """
 
 import contextlib
-import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from enfold.base.errors import ArgumentError, GatheringError
+from enfold.base.whole import file_aside
 from enfold.evaluate.columns import from_line
 
 _PAUSE = 0.02
@@ -118,13 +118,8 @@ class Meeting:
 
 def _write_whole(path: Path, lines: Iterable[str]) -> None:
     """Write a file that appears only when all of it is on the disk."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "w", encoding="utf-8") as file:
-        for line in lines:
-            file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with file_aside(path, synced=True) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)
 
 
 def _text(path: Path) -> str | None:

@@ -1,7 +1,6 @@
 """Results into files, and into a model's card on the hub."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from enfold.base.errors import ArgumentError
+from enfold.base.whole import file_aside
 
 
 def save(path_or_file: str | Path, **data: Any) -> Path:
@@ -40,9 +40,8 @@ def save(path_or_file: str | Path, **data: Any) -> Path:
     }
     text = as_json(written)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with file_aside(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
     return path
 
 

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from enfold.base.errors import TornFileError, UnsafePathError
 from enfold.base.logging import get_logger
+from enfold.base.whole import file_aside
 from enfold.hub.ids import RepoType, names_of
 from enfold.hub.paths import safe_relative_path
 
@@ -153,13 +153,13 @@ class CachedSnapshot:
             files[name] = {"size": entry.size, "blob_id": entry.blob_id}
             if entry.lfs_sha256:
                 files[name] |= {"lfs_sha256": entry.lfs_sha256, "lfs_size": entry.size}
-        _write_whole(self.storage / "trees" / f"{self.commit}.json", json.dumps({"format_version": 1, "files": files}))
+        _write(self.storage / "trees" / f"{self.commit}.json", json.dumps({"format_version": 1, "files": files}))
         self.__dict__.pop("listing", None)
 
     def write_ref(self, revision: str) -> None:
         """Remember that `revision` is at this commit."""
         if revision != self.commit:
-            _write_whole(self.storage / "refs" / str(safe_relative_path(revision)), self.commit)
+            _write(self.storage / "refs" / str(safe_relative_path(revision)), self.commit)
 
     def remove(self, name: str) -> None:
         """Take a file and its blob out of the cache."""
@@ -251,14 +251,7 @@ def matches(path: Path, entry: Entry) -> bool:
     return git.hexdigest() == entry.blob_id
 
 
-def _write_whole(path: Path, text: str) -> None:
-    # Aside, then renamed: a reader sees the old file or the new one.
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    try:
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError:
-        os.unlink(file.name)
-        raise
+    with file_aside(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

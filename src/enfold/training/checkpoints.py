@@ -8,8 +8,8 @@ A checkpoint is a folder `checkpoint-<step>`, written under another name, synced
 import re
 from pathlib import Path
 
-from enfold.accelerate.folders import remove
 from enfold.base.errors import CheckpointError
+from enfold.base.whole import recover, remove
 
 PREFIX = "checkpoint"
 _NAME = re.compile(rf"{PREFIX}-(\d+)")
@@ -18,6 +18,7 @@ _NAME = re.compile(rf"{PREFIX}-(\d+)")
 def checkpoints(folder: str | Path) -> list[Path]:
     """The checkpoints in `folder`, from the first step to the last."""
     folder = Path(folder)
+    recover(folder)
     found = [(int(match[1]), path) for path in folder.glob(f"{PREFIX}-*") if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(found) if path.is_dir()]
 
@@ -55,6 +56,7 @@ def resolve(resume: str | bool | None, output_dir: str) -> Path | None:
             )
         return Path(last)
     path = Path(resume)
+    recover(path.parent, path.name)
     if not (path / "trainer_state.json").is_file():
         raise CheckpointError(f"{path} is no checkpoint: there is no trainer_state.json in it")
     return path

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enfold.accelerate import folders, operations
+from enfold.accelerate import operations
 from enfold.accelerate.accelerator import Accelerator, PreparedOptimizer
 from enfold.accelerate.memory import find_executable_batch_size
 from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
+from enfold.base.whole import write_folder
 from enfold.training import checkpoints
 from enfold.training.arguments import TrainingArguments
 from enfold.training.batches import Loaded
@@ -421,7 +422,7 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
                 torch.save(states, unfinished / "rng_state.pth")
 
         if self.accelerator.is_main_process:
-            folders.write_whole(folder, write)
+            write_folder(folder, write)
             self._push_checkpoint(folder)
             checkpoints.rotate(Path(args.output_dir), args.save_total_limit, [state.best_model_checkpoint])
         self.accelerator.wait_for_everyone()

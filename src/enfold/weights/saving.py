@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from enfold.base.errors import ArgumentError, CheckpointError
+from enfold.base.whole import sync_folder
 from enfold.weights.checkpoint import shown
 from enfold.weights.raw_file import PIECE_VALUES, bytes_of, pieces, reach
 from enfold.weights.safetensors_file import DTYPE_NAMES
@@ -85,7 +86,7 @@ def _write_all(
             (folder / index_name).unlink(missing_ok=True)
         for name in names:
             os.replace(aside[name], folder / name)
-        _sync_folder(folder)
+        sync_folder(folder)
     finally:
         for path in aside.values():
             with contextlib.suppress(OSError):
@@ -201,16 +202,6 @@ def _write_bytes(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renames last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _remove_older(folder: Path, filename: str, kept: set[str]) -> None:
