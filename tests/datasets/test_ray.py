@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from enfold.base.errors import ArgumentError, DatasetError
-from enfold.datasets import Dataset, load_from_disk
+from enfold.datasets import Dataset, Features, List, Value, load_from_disk
 
 ROWS = 103
 # The machine that a task runs on tells who called.
@@ -110,3 +110,51 @@ def test_errors_come_back(cluster, data):
 def test_what_is_no_executor_is_refused():
     with pytest.raises(ArgumentError, match="executor='dask'"):
         Dataset.from_dict({"a": [1]}).map(lambda row: row, executor="dask")
+
+
+def test_rows_of_ray_data(cluster, tmp_path, monkeypatch):
+    import pandas as pd
+    import pyarrow as pa
+
+    from enfold.datasets import IterableDataset, load_dataset
+
+    monkeypatch.setenv("ENFOLD_DATASETS_CACHE", str(tmp_path / "cache"))
+    held = cluster.data.from_items(
+        [{"n": i, "ids": [1] * i, "at": {"x": f"x{i}"}, "v": np.full((2, 3), i, np.float32)} for i in range(20)],
+        override_num_blocks=3,
+    ).materialize()
+    wanted = [
+        {"n": i, "ids": [1] * i, "at": {"x": f"x{i}"}, "v": [[float(i)] * 3] * 2}
+        for i in (row["n"] for row in held.take_all())
+    ]
+    data = Dataset.from_ray(held)
+    assert data.to_list() == wanted
+    # The first block's only list is empty: its type is that of the others.
+    assert data.features["ids"] == List(Value("int64"))
+    assert data.features["v"] == List(List(Value("float32")))
+    assert Dataset.from_ray(held).cache_files != data.cache_files
+    assert not (tmp_path / "cache").exists()
+    stream = IterableDataset.from_ray(held)
+    assert stream.num_shards == 3
+    assert list(stream.skip(5)) == wanted[5:]
+    # A plan that nobody has run yet is read while it runs.
+    plan = held.filter(lambda row: row["n"] % 2).map_batches(lambda batch: {"n": batch["n"], "w": batch["v"][:, 0]})
+    kept = [{"n": row["n"], "w": row["v"][0]} for row in wanted if row["n"] % 2]
+    assert sorted(load_dataset("ray", ds=plan, split="all").to_list(), key=str) == sorted(kept, key=str)
+    features = Features({"n": Value("int8"), "w": List(Value("float64"))})
+    found = Dataset.from_ray(plan, features=features, fingerprint="x")
+    assert found.features == features
+    assert Dataset.from_ray(plan, features=features, fingerprint="x").cache_files == found.cache_files
+    frame = pd.DataFrame({"a": [1, 2], "s": ["x", None]})
+    assert Dataset.from_ray(cluster.data.from_pandas(frame)).to_list() == [{"a": 1, "s": "x"}, {"a": 2, "s": None}]
+    shapes = [{"v": np.ones((rows, 2), np.int16)} for rows in (1, 3)]
+    data = Dataset.from_ray(cluster.data.from_items(shapes, override_num_blocks=1))
+    assert data["v"][:] == [[[1, 1]], [[1, 1]] * 3]
+    empty = cluster.data.from_arrow(pa.table({"a": [1]})).filter(lambda row: row["a"] > 1)
+    assert len(Dataset.from_ray(empty)) == 0
+    with pytest.raises(DatasetError, match=r"'o' .* pickled"):
+        Dataset.from_ray(cluster.data.from_items([{"o": object()}]))
+    with pytest.raises(ArgumentError, match=r"ray\.data\.Dataset"):
+        Dataset.from_ray([{"a": 1}])
+    with pytest.raises(ArgumentError, match="num_proc"):
+        load_dataset("ray", ds=held, num_proc=2)

@@ -108,6 +108,11 @@ def _write_split(
     workers = min(num_proc or 1, max(source.num_shards, 1))
     if num_proc is not None and num_proc < 1:
         raise ArgumentError(f"num_proc={num_proc}; it is at least 1.")
+    if num_proc is not None and not source.forks:
+        raise ArgumentError(
+            f"num_proc={num_proc} forks, and {source.describe()} is read through a connection of this "
+            "process alone, with workers of its own. Leave num_proc out."
+        )
     tasks = [
         partial(_write, folder, f"{split}.{worker:05d}", source.subset(shards), features, max_file_bytes)
         for worker, shards in enumerate(_shared_out(source.num_shards, workers))

@@ -251,6 +251,24 @@ class Dataset(Columned, Ordered, Saved, Searching, Publishing):
         mode = None if load_from_cache_file else "reuse_cache_if_exists"
         return _loaded("spark", None, split, features, cache_dir, keep_in_memory, None, df=df, download_mode=mode)
 
+    @classmethod
+    def from_ray(
+        cls,
+        ds: Any,
+        split: str | None = None,
+        features: Features | None = None,
+        keep_in_memory: bool = False,
+        cache_dir: str | None = None,
+        fingerprint: str | None = None,
+    ) -> Self:
+        """The rows of a `ray.data.Dataset`, written into Arrow files block by block; tensors become nested lists.
+
+        Args:
+            fingerprint: names the rows, so that they are found again in the cache. Without one, Ray's plan is run each
+                time, and the files go when the process ends (unless `cache_dir` says where they stay).
+        """
+        return _loaded("ray", None, split, features, cache_dir, keep_in_memory, None, ds=ds, fingerprint=fingerprint)
+
     def cleanup_cache_files(self) -> int:
         """Remove the results of `map` and kin beside the rows' files, but those in use here; returns how many."""
         used = {os.path.abspath(entry["filename"]) for entry in self.cache_files}

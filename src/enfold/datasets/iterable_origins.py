@@ -128,6 +128,14 @@ class Origins:
         return cls(SparkSource(df, features), None, split)  # pyright: ignore[reportCallIssue]
 
     @classmethod
+    def from_ray(cls, ds: Any, split: str | None = None, features: Features | None = None) -> Self:
+        """A `ray.data.Dataset`; its blocks are the shards where Ray holds them (`ds.materialize()`)."""
+        from enfold.datasets.readers.ray import RaySource
+
+        source = RaySource(ds, features)
+        return cls(source, DatasetInfo(features=source.features), split)  # pyright: ignore[reportCallIssue]
+
+    @classmethod
     def from_file(cls, filename: str) -> Self:
         """An Arrow file, memory-mapped."""
         from enfold.datasets.table import open_mapped

@@ -18,7 +18,7 @@ from enfold.datasets.card import Card, read_card
 from enfold.datasets.files import Access, DataFile, infer_patterns, resolve
 from enfold.datasets.info import DatasetInfo
 from enfold.datasets.patterns import patterns_of
-from enfold.datasets.readers.base import EXTENSIONS, METADATA_FILES, format_of, is_format, reader_class
+from enfold.datasets.readers.base import EXTENSIONS, METADATA_FILES, OBJECTS, format_of, is_format, reader_class
 from enfold.hub.files import find_commit, list_files, resolve_file
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
@@ -143,7 +143,7 @@ def load_dataset_builder(
 
         features = features if isinstance(features, Features) else Features(features)
     if is_format(path):
-        if path in ("generator", "sql", "spark"):
+        if path in OBJECTS:
             from enfold.datasets.readers.objects import builder_of
 
             return builder_of(path, config_kwargs, split=_first_name(_split), features=features, **common)

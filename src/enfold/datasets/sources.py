@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfold.base.errors import ArgumentError
 
@@ -51,6 +51,8 @@ class Source(ABC):
         """What it reads, for messages: names of files, of a function, of a table."""
 
     examples: Callable[[int, int], Iterator[Row]] | None = None
+    # Whether a forked process can read it: connections to other programs don't survive a fork.
+    forks: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def reader_class(name: str) -> type[Reader]:
 
 
 # What isn't files: a function, a query, a frame.
-OBJECTS = ("generator", "spark", "sql")
+OBJECTS = ("generator", "ray", "spark", "sql")
 
 
 def is_format(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -23,6 +23,8 @@ class SparkSource(Source):
     df: Any
     features: Any = None
     partitions: tuple[int, ...] | None = None
+
+    forks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require("pyspark", extra="spark", purpose="Reading a Spark frame")
