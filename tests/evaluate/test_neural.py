@@ -124,6 +124,26 @@ def test_bertscore_of_several_references_layers_and_baselines(zoo, tmp_path):
             metrics.bertscore(OURS, TRUTH, **wrong)
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_bertscore_runs_no_layer_that_it_doesn_t_need(zoo, name):
+    """A stack without a norm of its own ends at the layer; one with a norm runs one layer more."""
+    from enfold.models.auto import AutoModel
+    from enfold.tokenizers.auto import AutoTokenizer
+
+    model, tokenizer = AutoModel.from_pretrained(zoo(name)), AutoTokenizer.from_pretrained(zoo(name))
+    given = {"model_type": model, "tokenizer": tokenizer, "batch_size": 10}
+    every = metrics.bertscore(OURS[:3], TRUTH[:3], all_layers=True, **given)["f1"]
+    ran = []
+    for layer in model.stack.layers:
+        layer.register_forward_pre_hook(lambda module, inputs: ran.append(module))
+    for layer in range(len(every)):
+        ran.clear()
+        found = metrics.bertscore(OURS[:3], TRUTH[:3], num_layers=layer, **given)["f1"]
+        np.testing.assert_allclose(found, every[layer], atol=1e-6)
+        assert len(ran) == min(layer + (name == "gpt2"), len(every) - 1)
+    assert len(model(torch.tensor([[1, 2]]), output_hidden_states=True).hidden_states) == len(every)
+
+
 @pytest.mark.weights
 def test_real_models_know_what_is_alike():
     ours = ["A cat sits on the mat.", "A cat sits on the mat."]

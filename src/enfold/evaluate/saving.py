@@ -101,31 +101,40 @@ def push_to_hub(
 
     Returns:
         what the hub's client answers: where the commit is.
-    """
-    from enfold.hub import metadata_update  # pyright: ignore[reportAttributeAccessIssue]
 
-    return metadata_update(
-        repo_id=model_id,
-        metadata=result_card(
-            task={"type": task_type, "name": task_name},
-            dataset={
-                "type": dataset_type,
-                "name": dataset_name,
-                "config": dataset_config,
-                "split": dataset_split,
-                "revision": dataset_revision,
-                "args": dataset_args,
-            },
-            metric={
-                "type": metric_type,
-                "value": metric_value,
-                "name": metric_name,
-                "config": metric_config,
-                "args": metric_args,
-            },
-        ),
-        overwrite=overwrite,
+    Raises:
+        ArgumentError: another value of that metric is there.
+        HubError and its kin: what the hub said.
+    """
+    from huggingface_hub import metadata_update
+
+    from enfold.hub.remote import clear_errors
+
+    card = result_card(
+        task={"type": task_type, "name": task_name},
+        dataset={
+            "type": dataset_type,
+            "name": dataset_name,
+            "config": dataset_config,
+            "split": dataset_split,
+            "revision": dataset_revision,
+            "args": dataset_args,
+        },
+        metric={
+            "type": metric_type,
+            "value": metric_value,
+            "name": metric_name,
+            "config": metric_config,
+            "args": metric_args,
+        },
     )
+    with clear_errors(model_id):
+        try:
+            return metadata_update(repo_id=model_id, metadata=card, overwrite=overwrite)
+        except ValueError as error:
+            if type(error) is not ValueError:  # what the hub said
+                raise
+            raise ArgumentError(f"the card of {model_id} was not changed: {error}") from error
 
 
 def result_card(*, task: dict[str, Any], dataset: dict[str, Any], metric: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,7 +245,7 @@ def _states(
     for batch in _batches(rows, batch_size, "bertscore"):
         ids, mask = _padded([rows[place] for place in batch], tokenizer.pad_token_id or 0)
         inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
-        with torch.no_grad():
+        with torch.no_grad(), contextlib.nullcontext() if every else _no_further_than(layer, model):
             hidden = model(**inputs, output_hidden_states=True).hidden_states
         if not every and not -len(hidden) <= layer < len(hidden):
             raise ArgumentError(f"num_layers is {layer}; the model has {len(hidden) - 1}")
@@ -252,6 +254,25 @@ def _states(
             vectors = [states[k, : len(rows[place])].float().cpu() for states in kept]
             found[texts[place]] = [torch.nn.functional.normalize(vector, dim=-1) for vector in vectors]
     return found
+
+
+@contextlib.contextmanager
+def _no_further_than(layer: int, model: Any) -> Iterator[None]:
+    """Let a model's stack end where the states of a layer are known."""
+    from enfold.nn.modules import Stack
+
+    stack = getattr(model, "stack", None)
+    plain = isinstance(stack, Stack) and type(stack).forward is Stack.forward and type(stack).finish is Stack.finish
+    if not plain or not 0 <= layer < len(stack.spec.depths):
+        yield
+        return
+    whole = stack.spec
+    # What comes last goes through the norm; the states of a layer before the last don't.
+    stack.spec = replace(whole, schedule=whole.depths[: layer if stack.norm is None else layer + 1])
+    try:
+        yield
+    finally:
+        stack.spec = whole
 
 
 def _weights(idf: bool | Mapping[int, float], references: list[list[int]], tokenizer: Any) -> Any:
