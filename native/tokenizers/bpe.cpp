@@ -172,6 +172,13 @@ const std::array<Id, 256>* Bpe::byte_ids() const {
   return &*bytes_;
 }
 
+std::optional<Id> Bpe::unknown_id() const {
+  if (byte_fallback_ || !unk_) return std::nullopt;
+  bool merged = false;
+  merges_.each([&](Id a, Id b, std::uint32_t, Id made) { merged |= a == *unk_ || b == *unk_ || made == *unk_; });
+  return merged ? std::nullopt : unk_;
+}
+
 void Bpe::merge(std::vector<Symbol>& symbols) const {
   if (symbols.size() < 2) return;
   if (symbols.size() <= kShort && !is_random() && !vocab.has_shared_ids()) return merge_short(symbols);

@@ -32,6 +32,17 @@ bool collapses(const Normalizer* step) {
   return replace && replace->regex == " {2,}" && (replace->content == " " || replace->content == kMarkText);
 }
 
+bool collapses_blanks(const Normalizer* step) {
+  const auto* replace = dynamic_cast<const ReplaceNormalizer*>(step);
+  return replace && replace->regex == "\\s{2,}|[\\n\\r\\t]" && replace->content == " ";
+}
+
+// What finds nothing in a text without marks.
+bool needs_marks(const Normalizer* step) {
+  const auto* replace = dynamic_cast<const ReplaceNormalizer*>(step);
+  return replace && (replace->regex == " +\u2581" || replace->regex == "^\u2581+$");
+}
+
 bool marks_spaces(const Normalizer* step) {
   const auto* replace = dynamic_cast<const ReplaceNormalizer*>(step);
   const std::string* literal = replace ? replace->pattern.literal() : nullptr;
@@ -70,11 +81,25 @@ std::unique_ptr<Marker> Marker::make(const Normalizer* normalizer, const PreToke
     }
     std::string marked_form;
     if (form != *added.text(id) || !marked(form, marked_form) || marked_form.empty()) return nullptr;
-    made->added_.add(marked_form, id);
+    made->added_.add(made->punctuates_ ? made->parted(marked_form) : marked_form, id);
   }
   made->added_.finish();
   made->prepare();
   return made;
+}
+
+std::string Marker::parted(std::string_view form) const {
+  std::string out;
+  bool fresh = false;
+  for (std::size_t i = 0; i < form.size();) {
+    const std::size_t n = size_of(form.data() + i);
+    const bool alone = unicode::has(unicode::decode(form.data() + i), unicode::kPunctuation);
+    if (prefix_ == Prefix::always && i > 0 && form[i] != ' ' && (alone || fresh)) out.push_back(' ');
+    out.append(form, i, n);
+    fresh = alone;
+    i += n;
+  }
+  return out;
 }
 
 bool Marker::add_normalizers(const std::vector<const Normalizer*>& steps) {
@@ -97,9 +122,22 @@ bool Marker::add_normalizers(const std::vector<const Normalizer*>& steps) {
       ++i;
     }
   }
-  for (; i < steps.size() && by_character(steps[i]); ++i) makes_marks_ = marks_spaces(steps[i]);
+  const std::size_t first = i;
+  for (; i < steps.size(); ++i) {
+    if (by_character(steps[i])) makes_marks_ = marks_spaces(steps[i]);
+    else if (!collapses_blanks_ && collapses_blanks(steps[i])) collapses_ = collapses_blanks_ = true;
+    else break;
+  }
+  // Runs are told from what the other steps leave of them.
+  if (collapses_blanks_ && !std::all_of(steps.begin() + static_cast<std::ptrdiff_t>(first),
+                                        steps.begin() + static_cast<std::ptrdiff_t>(i), [](const Normalizer* step) {
+                                          return collapses_blanks(step) || step->keeps_spaces();
+                                        })) {
+    return false;
+  }
   strip(strips_left_after_, strips_right_after_);
-  if (i < steps.size() && collapses(steps[i])) {
+  for (; strips_right_after_ && i < steps.size() && needs_marks(steps[i]); ++i) refuses_marks_ = true;
+  if (i < steps.size() && !collapses_ && collapses(steps[i])) {
     collapses_ = true;
     ++i;
   }
@@ -122,6 +160,12 @@ bool Marker::add_pre_tokenizers(const PreTokenizer* pre_tokenizer) {
     spaces_ = Spaces::gaps;
     ++i;
   }
+  if (i < steps.size() && spaces_ == Spaces::marks) {
+    const auto* punctuation = dynamic_cast<const PunctuationPreTokenizer*>(steps[i]);
+    // What stands at the start of each part would have to be told apart if it were stripped.
+    punctuates_ = punctuation && punctuation->behavior == Behavior::isolated && !strips_left_after_;
+    i += punctuates_;
+  }
   const auto* metaspace = i < steps.size() ? dynamic_cast<const MetaspacePreTokenizer*>(steps[i]) : nullptr;
   if (metaspace) {
     using Scheme = MetaspacePreTokenizer::Scheme;
@@ -137,7 +181,8 @@ bool Marker::add_pre_tokenizers(const PreTokenizer* pre_tokenizer) {
   // Stripped and collapsed are spaces only, and those that a normalizer made marks of are none any more.
   const bool cleans = collapses_ || strips_left_after_ || strips_right_after_;
   if (cleans && makes_marks_) return false;
-  refuses_marks_ = cleans || spaces_ == Spaces::gaps;
+  refuses_marks_ |= cleans || spaces_ == Spaces::gaps;
+  if (punctuates_ && (makes_marks_ || !splits_)) return false;
   // Without a split at marks the words between gaps would have to be told from each other.
   return spaces_ == Spaces::marks || splits_;
 }
@@ -148,6 +193,10 @@ void Marker::prepare() {
     if (c == ' ') {
       const bool marked = entry.kind == CharacterMap::kChanged && map_.text(c, entry) == kMarkText;
       plain_[c] = marked || entry.kind == CharacterMap::kSpace ? 2 : 0;
+    } else if (entry.kind == CharacterMap::kSpace && collapses_blanks_) {
+      plain_[c] = c == '\n' || c == '\r' || c == '\t' ? 2 : 0;
+    } else if (punctuates_ && unicode::has(c, unicode::kPunctuation)) {
+      plain_[c] = 0;
     } else if (entry.kind == CharacterMap::kSpace) {
       // Stripping looks at all white space.
       plain_[c] = spaces_ == Spaces::gaps ? 2 : strips_left_after_ || strips_right_after_ ? 0 : 1;
@@ -165,7 +214,6 @@ struct Marker::Writer {
   std::size_t written = 0, characters = 0;
   bool fresh = true;         // nothing since the start or since a gap
   bool after_space = false;  // what was written last stands for a space
-  bool whole;                // the section begins where the input begins
   std::size_t prefixed = 0;  // characters put in front of the text
 
   void reserve(std::size_t n) {
@@ -187,8 +235,7 @@ struct Marker::Writer {
   void start(std::uint32_t origin) {
     begin_word();
     fresh = false;
-    const bool first = marker.spaces_ == Spaces::gaps ? origin == 0 : whole;
-    if (marker.prefix_ == Prefix::always || (marker.prefix_ == Prefix::first && first)) {
+    if (marker.prefix_ == Prefix::always || (marker.prefix_ == Prefix::first && origin == 0)) {
       put_mark(origin);
       prefixed = characters == 1;
     }
@@ -209,11 +256,13 @@ struct Marker::Writer {
     after_space = true;
   }
   void character(const char* p, std::size_t n, std::uint32_t origin) {
-    if (fresh) start(origin);
+    const bool alone = marker.punctuates_ && unicode::has(unicode::decode(p), unicode::kPunctuation);
+    if (fresh || alone) start(origin);
     std::memcpy(bytes + written, p, n);
     written += n;
     origins[characters++] = origin;
     after_space = false;
+    fresh = alone;
   }
   // Any text that a character was changed into; false if it has a mark that would be taken for a space.
   bool put(std::string_view text, std::uint32_t origin) {
@@ -225,6 +274,8 @@ struct Marker::Writer {
         space(origin);
       } else if (c == kMark) {
         if (marker.refuses_marks_) return false;
+        space(origin);
+      } else if (marker.collapses_blanks_ && (c == U'\n' || c == U'\r' || c == U'\t')) {
         space(origin);
       } else if (is_space(c) && marker.spaces_ == Spaces::gaps) {
         fresh = true;
@@ -262,6 +313,15 @@ struct Marker::Writer {
   }
 };
 
+// Whether white space that is no space, line's end or tab has other white space on neither side. Runs of it become a
+// space, which the writer knows of those only.
+bool Marker::lonely_blank(const char* p, const char* begin, const char* end) const {
+  const char* const next = p + size_of(p);
+  if (next < end && is_space(unicode::decode(next))) return false;
+  return p == begin || !is_space(unicode::decode_before({begin, static_cast<std::size_t>(p - begin)},
+                                                        static_cast<std::size_t>(p - begin)));
+}
+
 bool Marker::in_context(const char* p, const char* end) const {
   const auto kind = map_[unicode::decode(p)].kind;
   if (kind != CharacterMap::kPart) return kind == CharacterMap::kContext;
@@ -280,6 +340,7 @@ bool Marker::write_context(const char*& p, const char* begin, const char* end, s
   };
   for (bool seen = false; p < end;) {
     const bool joined = joins(p);
+    if (collapses_blanks_ && is_space(unicode::decode(p)) && !plain_[static_cast<unsigned char>(*p)]) return false;
     seen |= joined;
     p += size_of(p);
     if (seen && !joined && (p == end || !joins(p))) break;
@@ -313,7 +374,6 @@ bool Marker::write_context(const char*& p, const char* begin, const char* end, s
 
 bool Marker::write(std::string_view text, std::uint32_t at, MarkedText& out) const {
   out.words.clear();
-  const bool whole = at == 0;
   const char* p = text.data();
   const char* end = p + text.size();
   if (strips_left_) {
@@ -326,7 +386,7 @@ bool Marker::write(std::string_view text, std::uint32_t at, MarkedText& out) con
       while (unicode::is_continuation(*end));
     }
   }
-  Writer writer{*this, out, out.bytes.data(), out.origins.data(), 0, 0, true, false, whole, 0};
+  Writer writer{*this, out, out.bytes.data(), out.origins.data(), 0, 0, true, false, 0};
   writer.reserve(text.size() + text.size() / 8);
   if (prefix_ == Prefix::doubling && p < end) {
     writer.begin_word();
@@ -355,6 +415,7 @@ bool Marker::write(std::string_view text, std::uint32_t at, MarkedText& out) con
         break;
       }
       const auto entry = map_[c];
+      if (collapses_blanks_ && is_space(c) && !lonely_blank(p, begin, end)) return false;
       if (entry.kind == CharacterMap::kChanged) {
         if (!writer.put(map_.text(c, entry), at)) return false;
       } else if (entry.kind == CharacterMap::kSpace) {

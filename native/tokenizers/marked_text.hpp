@@ -62,7 +62,10 @@ class Marker {
   bool add_normalizers(const std::vector<const Normalizer*>& steps);
   bool add_pre_tokenizers(const PreTokenizer* pre_tokenizer);
   void prepare();
+  // The form of an added token where punctuation parts words.
+  std::string parted(std::string_view form) const;
   bool write_context(const char*& p, const char* begin, const char* end, std::uint32_t& at, Writer& writer) const;
+  bool lonely_blank(const char* p, const char* begin, const char* end) const;
   bool in_context(const char* p, const char* end) const;
 
   CharacterMap map_;
@@ -72,6 +75,8 @@ class Marker {
   bool splits_ = false;
   bool makes_marks_ = false;  // a normalizer replaced spaces by marks: no pre-tokenizer has to
   bool collapses_ = false;    // runs of spaces become one
+  bool collapses_blanks_ = false;  // and so do runs of any white space, and a line's end or a tab by itself
+  bool punctuates_ = false;   // each punctuation character is a word of its own
   bool strips_left_ = false, strips_right_ = false;          // of the text as it came
   bool strips_left_after_ = false, strips_right_after_ = false;  // of the normalised text
   bool refuses_marks_ = false;  // a text with a mark of its own goes the literal path

@@ -84,6 +84,9 @@ class Bpe final : public Model {
   bool ignores_merges() const { return ignore_merges_; }
   // The ids of <0x00> … <0xFF>, if every unknown character is spelt with them and no merge knows them.
   const std::array<Id, 256>* byte_ids() const;
+  // The id of an unknown character, if it always has that one and no merge knows it.
+  std::optional<Id> unknown_id() const;
+  bool fuses_unknown() const { return fuse_unk_; }
   bool is_random() const { return dropout_ && *dropout_ > 0; }
   bool is_plain() const { return !prefix_ && !suffix_ && !is_random(); }
 

@@ -52,7 +52,33 @@ Normalizer::Effect FormNormalizer::effect(char32_t c) const {
   return unicode::properties(parts[0].c).combining_class ? Effect::context : Effect::changed;
 }
 
+namespace {
+
+// The characters of a pattern like `\n` or `[\n\r\t]`; empty for any other.
+std::u32string single_characters(std::string_view regex) {
+  const bool set = regex.size() > 2 && regex.front() == '[' && regex.back() == ']';
+  if (set) regex = regex.substr(1, regex.size() - 2);
+  std::u32string out;
+  for (std::size_t i = 0; i < regex.size(); ++i) {
+    constexpr std::string_view names = "nrt", characters = "\n\r\t";
+    if (characters.find(regex[i]) != std::string_view::npos) {
+      out.push_back(static_cast<char32_t>(regex[i]));
+    } else if (regex[i] == '\\' && i + 1 < regex.size() && names.find(regex[i + 1]) != std::string_view::npos) {
+      out.push_back(static_cast<char32_t>(characters[names.find(regex[++i])]));
+    } else {
+      return {};
+    }
+  }
+  return set || out.size() == 1 ? out : std::u32string();
+}
+
+}  // namespace
+
+ReplaceNormalizer::ReplaceNormalizer(Pattern p, std::string regex_source, std::string c)
+    : pattern(std::move(p)), content(std::move(c)), regex(std::move(regex_source)), any_of(single_characters(regex)) {}
+
 Normalizer::Effect ReplaceNormalizer::effect(char32_t c) const {
+  if (!any_of.empty()) return any_of.find(c) == std::u32string::npos ? Effect::kept : Effect::changed;
   const std::string* literal = pattern.literal();
   if (!literal || literal->empty()) return Effect::context;
   std::string text;
@@ -67,6 +93,7 @@ struct Lowercase final : Normalizer {
   Effect effect(char32_t c) const override {
     return c < 0x80 || has(c, unicode::kLower) ? Effect::changed : Effect::kept;
   }
+  bool keeps_spaces() const override { return true; }
   void apply(Aligned& text) const override { text.lowercase(); }
 };
 
@@ -79,18 +106,21 @@ struct StripAccents final : Normalizer {
 
 // What Google's NMT systems do to their input.
 struct Nmt final : Normalizer {
+  static bool dropped(char32_t c) {
+    const bool control = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F);
+    return control || c == 0x7F || c == 0x8F || c == 0x9F;
+  }
+  static bool blank(char32_t c) {
+    return c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+           c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  }
+  Effect effect(char32_t c) const override { return dropped(c) || blank(c) ? Effect::changed : Effect::kept; }
   void apply(Aligned& text) const override {
-    text.filter([](char32_t c) {
-      const bool control = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F);
-      return !control && c != 0x7F && c != 0x8F && c != 0x9F;
-    });
+    text.filter([](char32_t c) { return !dropped(c); });
     std::vector<Change> changes;
     for (std::size_t i = 0; i < text.text.size(); i += unicode::length(static_cast<unsigned char>(text.text[i]))) {
       const char32_t c = unicode::decode(text.text.data() + i);
-      const bool blank = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
-                         (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
-                         c == 0xFFFD;
-      changes.push_back({blank ? U' ' : c, 0});
+      changes.push_back({blank(c) ? U' ' : c, 0});
     }
     text.transform(changes);
   }
@@ -168,10 +198,11 @@ std::unique_ptr<Normalizer> read_normalizer(json::Value spec) {
   }
   if (type == "Replace") {
     const auto pattern = spec.need("pattern", "normalizer");
-    auto made = std::make_unique<ReplaceNormalizer>(Pattern(pattern, "normalizer.pattern"),
-                                                    spec.text("content", "normalizer"));
-    if (const auto regex = pattern["Regex"]; !regex.is_null()) made->regex = regex.string("normalizer.pattern.Regex");
-    return made;
+    const auto regex = pattern["Regex"];
+    return std::make_unique<ReplaceNormalizer>(
+        Pattern(pattern, "normalizer.pattern"),
+        regex.is_null() ? std::string() : std::string(regex.string("normalizer.pattern.Regex")),
+        spec.text("content", "normalizer"));
   }
   if (type == "Precompiled") {
     return std::make_unique<Precompiled>(

@@ -17,6 +17,8 @@ class Normalizer {
   // told apart by what surrounds them.
   enum class Effect { kept, changed, context };
   virtual Effect effect(char32_t) const { return Effect::context; }
+  // Whether white space stays white space, whatever becomes of it, and nothing else turns into it.
+  virtual bool keeps_spaces() const { return false; }
   // Python code gets a reference of its own with each place that holds it; null for all else.
   virtual std::shared_ptr<const Normalizer> copy() const { return nullptr; }
 };
@@ -37,6 +39,7 @@ struct FormNormalizer final : Normalizer {
   unicode::Form form;
   void apply(Aligned& text) const override;
   Effect effect(char32_t c) const override;
+  bool keeps_spaces() const override { return form == unicode::Form::nfc || form == unicode::Form::nfd; }
 };
 
 struct StripNormalizer final : Normalizer {
@@ -48,7 +51,8 @@ struct ReplaceNormalizer final : Normalizer {
   Pattern pattern;
   std::string content;
   std::string regex;  // the pattern's source, if it is a regular expression
-  ReplaceNormalizer(Pattern p, std::string c) : pattern(std::move(p)), content(std::move(c)) {}
+  std::u32string any_of;  // the characters of which it matches one, if it does nothing else
+  ReplaceNormalizer(Pattern p, std::string regex_source, std::string c);
   void apply(Aligned& text) const override { text.replace(pattern.find(text.text), content); }
   Effect effect(char32_t c) const override;
 };

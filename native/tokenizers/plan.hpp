@@ -16,6 +16,13 @@ namespace enfold::tok {
 
 class Unigram;
 
+// A place where the lengths of a normalised text and of what it comes from begin to differ in another way, in bytes of
+// both. `opens`: what one character became lies between this place and the next.
+struct Shift {
+  std::uint32_t normal, raw;
+  bool opens;
+};
+
 // Working memory of one thread.
 struct Scratch {
   WordCache cache;
@@ -25,6 +32,8 @@ struct Scratch {
   Rows rows;  // of a call for one text
   std::vector<Piece> pieces;
   std::vector<Section> sections, inner;
+  std::vector<std::string_view> inner_texts;  // the normalised texts of `inner`
+  std::vector<Shift> shifts;
   std::vector<std::uint32_t> characters;  // see encode_literally
   std::vector<std::uint32_t> characters_of;
   std::string word, text;
@@ -39,6 +48,9 @@ class Plan {
   virtual ~Plan() = default;
   // Whether the plan can take this text; those it can't go the literal path.
   virtual bool takes(std::string_view) const { return false; }
+  // Finds the added tokens that match the normalised form of a text that the plan takes: its sections go into
+  // scratch.inner, bytes of the text as it came. False if the literal path has to do it.
+  virtual bool split(std::string_view text, const AddedTokens& added, bool keep_special, Scratch& scratch) const;
   // For plans that normalise: encodes a text as it came, which begins at character `at` of the input, or leaves it to
   // the literal path. The others take no part.
   virtual bool run_raw(std::string_view, std::uint32_t /*at*/, std::uint32_t& /*word*/, Tokens&, Scratch&) const {
@@ -56,8 +68,7 @@ std::unique_ptr<Plan> make_plan(const Model& model, const Normalizer* normalizer
 // The plans there are, each null where it does not fit.
 std::unique_ptr<Plan> byte_level_plan(const Bpe& model, const Normalizer* normalizer,
                                       const PreTokenizer* pre_tokenizer);
-std::unique_ptr<Plan> bert_plan(const WordPiece& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
-                                const AddedTokens& added);
+std::unique_ptr<Plan> bert_plan(const Model& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer);
 std::unique_ptr<Plan> unigram_plan(const Unigram& model, const Normalizer* normalizer,
                                    const PreTokenizer* pre_tokenizer, const AddedTokens& added);
 // BPE with marks for spaces.

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <array>
 #include <memory>
+#include <optional>
 
 #include "derivations.hpp"
 #include "joined_pairs.hpp"
@@ -15,11 +17,18 @@ std::uint32_t size_of(const char* p) {
   return static_cast<std::uint32_t>(unicode::length(static_cast<unsigned char>(*p)));
 }
 
-// BPE with marks for spaces, and bytes for unknown characters.
+// What becomes of characters that the vocabulary lacks: the tokens of their bytes, or one for each or for a run.
+struct Unknown {
+  std::optional<std::array<Id, 256>> bytes;
+  Id id = kNoId;
+  bool fused = false;
+};
+
+// BPE with marks for spaces.
 class MarkedBpePlan final : public Plan {
  public:
-  MarkedBpePlan(std::unique_ptr<Marker> marker, const Bpe& model, const std::array<Id, 256>& bytes)
-      : marker_(std::move(marker)), model_(model), bytes_(bytes) {}
+  MarkedBpePlan(std::unique_ptr<Marker> marker, const Bpe& model, const Unknown& unknown)
+      : marker_(std::move(marker)), model_(model), unknown_(unknown) {}
 
   bool run_raw(std::string_view text, std::uint32_t at, std::uint32_t& word, Tokens& out,
                Scratch& scratch) const override {
@@ -35,7 +44,7 @@ class MarkedBpePlan final : public Plan {
     const WholeWords* const whole = tables.whole.empty() ? nullptr : &tables.whole;
     const char* const limit = bytes + marked.size + MarkedText::kRoom;
     Words words(scratch.cache, whole, scratch.found, out, limit, 0, word, true, find);
-    each_part(marked, tables.pairs, [&](std::uint32_t begin, std::uint32_t end, bool ends) {
+    each_part(marked, tables, [&](std::uint32_t begin, std::uint32_t end, bool ends) {
       words.add(bytes + begin, end - begin, 0, ends);
     });
     words.flush();
@@ -92,26 +101,39 @@ class MarkedBpePlan final : public Plan {
         }
       }
       const auto start = [&](auto&& add) {
+        std::uint32_t waiting = 0;  // bytes of a run of unknown characters
+        const auto flush = [&] {
+          if (waiting) add(unknown_.id, waiting);
+          waiting = 0;
+        };
         for (const char* p = query->p; p < query->p + query->n;) {
           const std::uint32_t size = size_of(p);
-          const Id id = size < 4 ? tables.characters[unicode::decode(p)] : model_.vocab.find({p, size});
+          const Id id = id_of(tables, p, size);
+          if (id != kNoId || !unknown_.fused) flush();
           if (id != kNoId) {
             add(id, size);
+          } else if (unknown_.bytes) {
+            for (std::uint32_t k = 0; k < size; ++k) add((*unknown_.bytes)[static_cast<unsigned char>(p[k])], 1);
           } else {
-            for (std::uint32_t k = 0; k < size; ++k) add(bytes_[static_cast<unsigned char>(p[k])], 1);
+            waiting += size;
           }
           p += size;
         }
+        flush();
       };
       merging.add(model_, *query, start, [](int) { return true; }, found);
     }
     merging.run(model_, [&](const char*, Id a, Id b, int) { return model_.merges().rank(a, b); }, found);
   }
 
+  Id id_of(const Tables& tables, const char* p, std::uint32_t size) const {
+    return size < 4 ? tables.characters[unicode::decode(p)] : model_.vocab.find({p, size});
+  }
+
   // Calls f(begin, end, ends) for each stretch of the text that is tokenized by itself; `ends` says whether a word ends
   // with it.
   template <typename F>
-  void each_part(const MarkedText& text, const JoinedPairs& pairs, F&& f) const {
+  void each_part(const MarkedText& text, const Tables& tables, F&& f) const {
     text.each_word(marker_->splits(), [&](std::uint32_t begin, std::uint32_t end, std::uint32_t) {
       // Within a word that is not split at its marks most cuts are there, and short words need no other.
       const char* const bytes = text.bytes.data();
@@ -121,11 +143,11 @@ class MarkedBpePlan final : public Plan {
       for (;;) {
         const bool last = mark == text.words.end() || mark->byte >= end;
         const std::uint32_t to = last ? end : mark->byte;
-        if (!last && joined_before(bytes, to, pairs)) {
+        if (!last && joined_before(bytes, to, tables.pairs)) {
           ++mark;
           continue;
         }
-        cut(bytes, from, to, last, pairs, f);
+        cut(bytes, from, to, last, tables, f);
         if (last) return;
         from = to;
         ++mark;
@@ -140,13 +162,16 @@ class MarkedBpePlan final : public Plan {
   }
 
   template <typename F>
-  static void cut(const char* bytes, std::uint32_t begin, std::uint32_t end, bool last, const JoinedPairs& pairs,
-                  F&& f) {
+  void cut(const char* bytes, std::uint32_t begin, std::uint32_t end, bool last, const Tables& tables, F&& f) const {
     if (end - begin <= kCutFrom) return f(begin, end, last);
+    // A run of unknown characters may be one token, which no pair of them tells.
+    const auto fused = [&](const char* p, std::uint32_t n, std::uint32_t m) {
+      return unknown_.fused && id_of(tables, p, n) == kNoId && id_of(tables, p + n, m) == kNoId;
+    };
     std::uint32_t left = size_of(bytes + begin), from = begin;
     for (std::uint32_t q = begin + left; q < end;) {
       const std::uint32_t right = size_of(bytes + q);
-      if (!pairs.joined(bytes + q - left, left, bytes + q, right)) {
+      if (!tables.pairs.joined(bytes + q - left, left, bytes + q, right) && !fused(bytes + q - left, left, right)) {
         f(from, q, false);
         from = q;
       }
@@ -160,7 +185,7 @@ class MarkedBpePlan final : public Plan {
 
   std::unique_ptr<Marker> marker_;
   const Bpe& model_;
-  std::array<Id, 256> bytes_;
+  Unknown unknown_;
   Late<Tables> tables_;
 };
 
@@ -168,11 +193,19 @@ class MarkedBpePlan final : public Plan {
 
 std::unique_ptr<Plan> marked_bpe_plan(const Bpe& model, const Normalizer* normalizer, const PreTokenizer* pre_tokenizer,
                                       const AddedTokens& added) {
-  const auto* bytes = model.byte_ids();
-  if (!bytes || model.vocab.find("\u2581") == kNoId || model.ignores_merges() || !model.is_plain()) return nullptr;
+  Unknown unknown;
+  if (const auto* bytes = model.byte_ids()) {
+    unknown.bytes = *bytes;
+  } else if (const auto id = model.unknown_id()) {
+    unknown.id = *id;
+    unknown.fused = model.fuses_unknown();
+  } else {
+    return nullptr;
+  }
+  if (model.vocab.find("\u2581") == kNoId || model.ignores_merges() || !model.is_plain()) return nullptr;
   auto marker = Marker::make(normalizer, pre_tokenizer, added);
   if (!marker) return nullptr;
-  return std::make_unique<MarkedBpePlan>(std::move(marker), model, *bytes);
+  return std::make_unique<MarkedBpePlan>(std::move(marker), model, unknown);
 }
 
 }  // namespace enfold::tok

@@ -59,14 +59,6 @@ struct Whitespace final : PreTokenizer {
   }
 };
 
-struct Punctuation final : PreTokenizer {
-  bool only_cuts() const override { return true; }
-  Behavior behavior;
-  void apply(std::vector<Aligned>& pieces) const override {
-    split_characters(pieces, behavior, [](char32_t c) { return has(c, unicode::kPunctuation); });
-  }
-};
-
 struct CharDelimiterSplit final : PreTokenizer {
   bool only_cuts() const override { return true; }
   char32_t delimiter;
@@ -167,6 +159,10 @@ void BertPreTokenizer::apply(std::vector<Aligned>& pieces) const {
   split_characters(pieces, Behavior::isolated, [](char32_t c) { return has(c, unicode::kPunctuation); });
 }
 
+void PunctuationPreTokenizer::apply(std::vector<Aligned>& pieces) const {
+  split_characters(pieces, behavior, [](char32_t c) { return has(c, unicode::kPunctuation); });
+}
+
 void WhitespaceSplitPreTokenizer::apply(std::vector<Aligned>& pieces) const {
   split_characters(pieces, Behavior::removed, is_space);
 }
@@ -249,7 +245,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(json::Value spec) {
     return made;
   }
   if (type == "Punctuation") {
-    auto made = std::make_unique<Punctuation>();
+    auto made = std::make_unique<PunctuationPreTokenizer>();
     made->behavior = Behavior::isolated;
     if (spec.has("behavior")) made->behavior = read_behavior(spec["behavior"], "pre_tokenizer.behavior");
     return made;

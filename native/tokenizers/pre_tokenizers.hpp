@@ -49,6 +49,12 @@ struct BertPreTokenizer final : PreTokenizer {
   bool only_cuts() const override { return true; }
 };
 
+struct PunctuationPreTokenizer final : PreTokenizer {
+  Behavior behavior;
+  void apply(std::vector<Aligned>& pieces) const override;
+  bool only_cuts() const override { return true; }
+};
+
 struct DigitsPreTokenizer final : PreTokenizer {
   bool individual;
   void apply(std::vector<Aligned>& pieces) const override;

@@ -269,17 +269,21 @@ void Core::encode_text(std::string_view text, Tokens& out, Scratch& scratch) con
       plan_->run(part, limit, begin, word, out, scratch);
       continue;
     }
-    // A plan that takes a text leaves it as it is, so the tokens that match normalised text match it here.
     auto& inner = scratch.inner;
     inner.clear();
-    added_->split(part, true, split_special_, inner);
-    for (const Section& piece : inner) {
+    scratch.inner_texts.clear();
+    if (!plan_->split(part, *added_, split_special_, scratch)) {
+      encode_literally(text, section.begin, section.end, word, out, scratch);
+      continue;
+    }
+    for (std::size_t i = 0; i < inner.size(); ++i) {
+      const Section& piece = inner[i];
       const std::uint32_t from = advance(section.begin + piece.begin);
       const std::string_view what = part.substr(piece.begin, piece.end - piece.begin);
       if (piece.id == kNoId) {
         plan_->run(what, limit, from, word, out, scratch);
       } else {
-        push_added(piece.id, what, {from, advance(section.begin + piece.end)}, word, out);
+        push_added(piece.id, scratch.inner_texts[i], {from, advance(section.begin + piece.end)}, word, out);
         ++word;
       }
     }

@@ -37,10 +37,15 @@ SEQUENCE = {
 PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": charsmap(MAP)}
 COLLAPSE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 WORDS = {"type": "WhitespaceSplit"}
+PUNCTUATION = {"type": "Punctuation", "behavior": "Isolated"}
 
 
 def replace(what: str, by: str) -> dict:
     return {"type": "Replace", "pattern": {"String": what}, "content": by}
+
+
+def regex(what: str, by: str) -> dict:
+    return {"type": "Replace", "pattern": {"Regex": what}, "content": by}
 
 
 def strip(left: bool, right: bool) -> dict:
@@ -53,6 +58,15 @@ def metaspace(scheme: str = "always", split: bool = True) -> dict:
 
 QUOTES = [replace("``", '"'), replace("''", '"')]
 ALBERT = [*QUOTES, {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}, PRECOMPILED, COLLAPSE]
+BREAKS = [regex("\\s{2,}|[\\n\\r\\t]", " "), {"type": "NFC"}, strip(False, True)]
+SEAMLESS = [
+    regex("[\\n\\r\\t]", " "),
+    {"type": "NFKC"},
+    strip(False, True),
+    regex(" +▁", "▁"),
+    regex("^▁+$", ""),
+    regex(" {2,}", "▁"),
+]
 FAMILIES: dict[str, tuple[list, list]] = {
     "t5": ([PRECOMPILED], [WORDS, metaspace()]),
     "mbart": ([PRECOMPILED, COLLAPSE], [metaspace()]),
@@ -65,10 +79,20 @@ FAMILIES: dict[str, tuple[list, list]] = {
     "composed": ([{"type": "NFC"}, {"type": "StripAccents"}], [metaspace()]),
     "compatible": ([{"type": "NFKC"}], [WORDS, metaspace("never")]),
     "first": ([PRECOMPILED], [metaspace("first")]),
+    "first stripped": ([strip(True, False), PRECOMPILED], [metaspace("first")]),
     "first word": ([PRECOMPILED], [WORDS, metaspace("first")]),
     "never": ([PRECOMPILED], [metaspace("never")]),
     "whole": ([PRECOMPILED], [metaspace(split=False)]),
     "nothing": ([], [metaspace()]),
+    "breaks": (BREAKS, [metaspace()]),
+    "lower breaks": ([{"type": "Lowercase"}, *BREAKS], [metaspace("first")]),
+    "lines by pattern": ([regex("\\n", " "), COLLAPSE], [metaspace()]),
+    "seamless": (SEAMLESS, [metaspace("first")]),
+    "nmt": ([{"type": "Nmt"}, {"type": "NFKC"}, COLLAPSE], [metaspace()]),
+    "nmt alone": ([{"type": "Nmt"}], [metaspace("first", split=False)]),
+    "punctuation": (BREAKS, [PUNCTUATION, metaspace()]),
+    "punctuation first": ([PRECOMPILED], [PUNCTUATION, metaspace("first")]),
+    "punctuation never": ([{"type": "NFC"}], [PUNCTUATION, metaspace("never")]),
     "marked": ([{"type": "Prepend", "prepend": "▁"}, replace(" ", "▁")], []),
 }
 
@@ -102,7 +126,18 @@ def unigram(family: str, byte_fallback: bool = False, normalized: bool = False) 
 
 def texts(seed: int, count: int) -> list[str]:
     draw = random.Random(seed)
-    pools = ["▁  ", " \t\n\r", "aeThin.", [*MAP], "\u0301\u0308\u093e\u094d\u0915\u0600\u3099\uff9e", "``''", "éÀİẞ"]
+    pools = [
+        "▁  ",
+        " \t\n\r",
+        "\u00a0\u3000 \x0b\u2000",
+        ",.!¿",
+        "\x01\x8f\ufffd\ufeff",
+        "aeThin.",
+        [*MAP],
+        "\u0301\u0308\u093e\u094d\u0915\u0600\u3099\uff9e",
+        "``''",
+        "éÀİẞ",
+    ]
     pools += ["中文日本語カ", "\u1100\u1161\u11a8가각", ["<mask>", "</s>", " <s> ", "🙂👩"], ["the", " of", "print("]]
     made = []
     for _ in range(count):
@@ -126,7 +161,7 @@ def test_unigram_families_like_the_reference(family):
     compare(unigram(family), texts(len(family), 1200))
 
 
-@pytest.mark.parametrize("family", ["t5", "mbart", "marked", "whole"])
+@pytest.mark.parametrize("family", ["t5", "mbart", "marked", "whole", "breaks", "punctuation"])
 def test_unigram_with_bytes_and_tokens_in_normalised_text(family):
     compare(unigram(family, byte_fallback=True), texts(21, 800))
     if family != "marked":
@@ -164,6 +199,13 @@ def bpe(form: str) -> str:
     return tokenizer.to_str()
 
 
+@pytest.mark.parametrize("fused", [True, False], ids=["a token for a run", "a token each"])
+def test_bpe_with_unknown_characters(fused):
+    model = json.loads(bpe("always-True"))
+    model["model"] |= {"byte_fallback": False, "fuse_unk": fused}
+    compare(json.dumps(model), [*texts(3, 1200), "日本語" * 30, "ab日本cd" * 20, "的 的的 的"])
+
+
 @pytest.mark.parametrize("form", ["llama", *PRE_TOKENIZERS])
 def test_bpe_forms_like_the_reference(form):
     compare(bpe(form), [*texts(len(form), 1200), "<s>a</s> b</s>", "a" * 300, "the  of " * 40])
@@ -177,14 +219,14 @@ def test_tokens_in_normalised_text_with_marks():
     assert_same(ours.encode_batch(samples), tokenizer.encode_batch(samples), samples)
 
 
-@pytest.mark.parametrize("change", ["dropout", "no bytes", "ignored merges", "another mark"])
+@pytest.mark.parametrize("change", ["dropout", "nothing for unknown characters", "ignored merges", "another mark"])
 def test_what_the_plan_does_not_know_goes_the_literal_path(change):
     spec = json.loads(bpe("always-True"))
     model = spec["model"]
     if change == "dropout":
         model["dropout"] = 0.5
-    elif change == "no bytes":
-        model["byte_fallback"] = False
+    elif change == "nothing for unknown characters":
+        model |= {"byte_fallback": False, "unk_token": None}
     elif change == "ignored merges":
         model["ignore_merges"] = True
     else:
