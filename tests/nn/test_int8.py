@@ -13,7 +13,7 @@ from enfold.nn import kernels
 from enfold.nn.int8 import Int8Linear, pack, regroup
 from enfold.nn.kernels import dispatch, plain
 from enfold.nn.linear import Group, Linear
-from tests.nn.test_kernels import EPS, level  # noqa: F401 (a fixture)
+from tests.nn.kernels.exact import EPS
 
 ACTIVATIONS = {None: lambda x: x, "silu": F.silu, "gelu": F.gelu, "relu": F.relu}
 
@@ -44,7 +44,7 @@ SHAPES = [(1, 1, 1), (1, 64, 64), (2, 31, 3), (5, 33, 63), (6, 32, 65), (7, 100,
 @pytest.mark.parametrize("dtype", EPS, ids=str)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @torch.no_grad()
-def test_every_instruction_set_computes_the_definition(level, shape, dtype, activation):  # noqa: F811
+def test_every_instruction_set_computes_the_definition(level, shape, dtype, activation):
     rows, outs, ins = shape
     x, weight, bias = (torch.randn(*s).to(dtype) for s in ((rows, ins), (outs, ins), (outs,)))
     weight[0] = 0
@@ -59,7 +59,7 @@ def test_every_instruction_set_computes_the_definition(level, shape, dtype, acti
 
 
 @torch.no_grad()
-def test_a_row_does_not_depend_on_its_company(level):  # noqa: F811
+def test_a_row_does_not_depend_on_its_company(level):
     x, (packed, scale) = torch.randn(40, 130), pack(torch.randn(70, 130))
     whole = kernels.linear_int8(x, packed, scale)
     for count in (1, 2, 5, 6, 7, 13):
@@ -71,7 +71,7 @@ def test_a_row_does_not_depend_on_its_company(level):  # noqa: F811
 
 
 @torch.no_grad()
-def test_what_is_no_number_stays_none(level):  # noqa: F811
+def test_what_is_no_number_stays_none(level):
     x, (packed, scale) = torch.randn(4, 100), pack(torch.randn(40, 100))
     x[0, 3], x[1, 70], x[2] = float("nan"), float("inf"), 1e-43
     answer = kernels.linear_int8(x, packed, scale)
