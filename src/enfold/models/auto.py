@@ -199,3 +199,27 @@ class AutoModelForPreTraining(_AutoModel):
     """The heads a model was pre-trained with."""
 
     task = "pre-training"
+
+
+class AutoModelForImageClassification(_AutoModel):
+    """A class for an image."""
+
+    task = "image-classification"
+
+
+class AutoModelForMaskedImageModeling(_AutoModel):
+    """What stood behind hidden patches."""
+
+    task = "masked-image-modeling"
+
+
+class AutoModelForCTC(_AutoModel):
+    """A token, or the blank, for each frame of a sound."""
+
+    task = "ctc"
+
+
+class AutoModelForAudioClassification(_AutoModel):
+    """A class for a sound."""
+
+    task = "audio-classification"

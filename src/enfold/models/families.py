@@ -17,6 +17,11 @@ SUFFIXES = {
     "multiple-choice": "ForMultipleChoice",
     "next-sentence": "ForNextSentencePrediction",
     "pre-training": "ForPreTraining",
+    "image-classification": "ForImageClassification",
+    "image-classification-with-teacher": "ForImageClassificationWithTeacher",
+    "masked-image-modeling": "ForMaskedImageModeling",
+    "ctc": "ForCTC",
+    "audio-classification": "ForSequenceClassification",
 }
 
 
@@ -56,6 +61,9 @@ _HEADS = "sequence-classification token-classification question-answering"
 _ENCODER = f"base masked-lm {_HEADS} multiple-choice"
 _DECODER = f"base causal-lm {_HEADS}"
 
+_IMAGES = "base image-classification masked-image-modeling"
+_SOUNDS = "base ctc audio-classification"
+
 _ROWS = {
     "albert": _family("Albert", f"base masked-lm {_HEADS} multiple-choice pre-training"),
     "bart": _family(
@@ -75,6 +83,7 @@ _ROWS = {
     "deberta-v2": _family("DebertaV2", _ENCODER, pre_training="masked-lm"),
     "deepseek_v2": _family("DeepseekV2", "base causal-lm sequence-classification"),
     "deepseek_v3": _family("DeepseekV3", "base causal-lm sequence-classification token-classification"),
+    "deit": _family("DeiT", f"{_IMAGES} image-classification-with-teacher"),
     "distilbert": _family("DistilBert", _ENCODER, pre_training="masked-lm"),
     "electra": _family("Electra", f"base masked-lm causal-lm {_HEADS} multiple-choice pre-training"),
     "falcon": _family("Falcon", _DECODER, pre_training="causal-lm"),
@@ -100,6 +109,7 @@ _ROWS = {
     ),
     "gptj": _family("GPTJ", "base causal-lm sequence-classification question-answering", pre_training="causal-lm"),
     "granite": _family("Granite", "base causal-lm", pre_training="causal-lm"),
+    "hubert": _family("Hubert", _SOUNDS),
     "led": _family("LED", "base seq2seq-lm question-answering", pre_training="seq2seq-lm"),
     "llama": _family("Llama", _DECODER, pre_training="causal-lm"),
     "m2m_100": _family("M2M100", "base seq2seq-lm"),
@@ -134,6 +144,8 @@ _ROWS = {
         "Tapas", "base masked-lm sequence-classification table-question-answering", pre_training="masked-lm"
     ),
     "umt5": _family("UMT5", f"base seq2seq-lm {_HEADS} encoder"),
+    "vit": _family("ViT", _IMAGES),
+    "wav2vec2": _family("Wav2Vec2", _SOUNDS),
     "xlm-roberta": _family(
         "XLMRoberta", f"base masked-lm causal-lm {_HEADS} multiple-choice", pre_training="masked-lm"
     ),

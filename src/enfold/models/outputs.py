@@ -123,3 +123,34 @@ class Seq2SeqOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: tuple[Tensor, ...] | None = None
     encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class MaskedImageOutput(ModelOutput):
+    """`reconstruction` [B, C, H, W]: the pixels as the model believes them."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class TeacherOutput(ModelOutput):
+    """DeiT's two heads: `logits` [B, classes] are the mean of `cls_logits` and `distillation_logits`."""
+
+    logits: Tensor | None = None
+    cls_logits: Tensor | None = None
+    distillation_logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class SpeechOutput(ModelOutput):
+    """`last_hidden_state` [B, T, D] of T frames; `extract_features` [B, T, C], the normed convolutions below them."""
+
+    last_hidden_state: Tensor | None = None
+    extract_features: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

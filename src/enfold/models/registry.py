@@ -20,6 +20,10 @@ AUTO_TASKS = {
     "AutoModelForMultipleChoice": "multiple-choice",
     "AutoModelForNextSentencePrediction": "next-sentence",
     "AutoModelForPreTraining": "pre-training",
+    "AutoModelForImageClassification": "image-classification",
+    "AutoModelForMaskedImageModeling": "masked-image-modeling",
+    "AutoModelForCTC": "ctc",
+    "AutoModelForAudioClassification": "audio-classification",
 }
 
 
