@@ -9,7 +9,7 @@ import enfold
 from enfold import evaluate
 from enfold.base.errors import ArgumentError
 from enfold.cli.main import main
-from enfold.training.tasks import prepare_task
+from enfold.training.tasks import Teaching, prepare_task
 from enfold.training.tasks.fresh import word_piece_tokenizer
 
 PRAISE, BLAME = ["good", "fine", "great", "nice"], ["bad", "awful", "poor", "sad"]
@@ -72,6 +72,35 @@ def test_text_classification(bert, tmp_path):
     assert metrics["eval_f1"] > 0.9
     answer = enfold.pipeline("text-classification", str(tmp_path / "out"), device="cpu")("the awful Paris")
     assert answer[0]["label"] == "blame"
+
+
+def test_a_teacher(bert, t5, tmp_path, capsys):
+    """A model of one layer, which never sees a label, learns the classes from one that was trained."""
+    teacher, small = str(tmp_path / "teacher"), str(tmp_path / "small")
+    given = {"learning_rate": 5e-3, "num_train_epochs": 4, **QUIET}
+    prepare_task("text-classification", model=bert, data=reviews(64), output_dir=teacher, **given).train()
+    path = tmp_path / "reviews.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in reviews(64)))
+    command = ["train", "text-classification", "--model", bert, "--data", str(path), "--output-dir", small, "--json"]
+    command += ["--use-cpu", "--report-to", "none", "--learning-rate", "5e-3", "--num-train-epochs", "6"]
+    taught = ["--teacher", teacher, "--logits-weight", "1.0", "--hidden-layers", "0:0", "1:1", "--hidden-weight", "0.1"]
+    assert main([*command, *taught, "--save-strategy", "no", "--eval-data", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["eval_accuracy"] > 0.9
+    with pytest.raises(SystemExit):
+        main([*command, "--temperature", "3"])
+    assert "--temperature is for a model that learns from a --teacher" in capsys.readouterr().err
+    dull = [*reviews(8), {"text": "the", "label": "dull"}]
+    with pytest.raises(ArgumentError, match="knows the classes blame, praise, and the data and the model have blame"):
+        prepare_task("text-classification", model=bert, data=dull, teaching=Teaching(teacher), output_dir=small)
+    pairs = [{"text": "the good", "summary": "good"}] * 4
+    run = prepare_task("summarization", model=t5, data=pairs, teaching=Teaching(t5), output_dir=small, **QUIET)
+    batch = run.trainer.data_collator([run.trainer.train_dataset[0]])
+    assert run.trainer.compute_loss(run.trainer.model.train(), batch) > 0
+    narrow = enfold.BertForSequenceClassification(enfold.BertConfig(vocab_size=9, num_labels=2, **BERT))
+    narrow.save_pretrained(tmp_path / "other")
+    other = Teaching(str(tmp_path / "other"))
+    with pytest.raises(ArgumentError, match="both models must read the same tokens"):
+        prepare_task("text-classification", model=bert, data=reviews(8), teaching=other, output_dir=small)
 
 
 def test_decimal_labels_are_regression(bert, tmp_path):

@@ -27,6 +27,8 @@ _EXAMPLES = """\
       --config '{"model_type": "gpt2", "n_layer": 4, "n_embd": 256, "n_head": 4}'
   enfold train masked-lm --data corpus.txt --tokenizer-vocab-size 8000 --config google-bert/bert-base-uncased
   enfold train causal-lm --model openai-community/gpt2 --data corpus.txt --resume-from-checkpoint
+  enfold train text-classification --model distilbert/distilbert-base-uncased --teacher my-large-reviewer \\
+      --data reviews.csv --logits-weight 0.7 --hidden-layers 3:6 6:12
 """
 _TASKS = (
     "text-classification",
@@ -37,6 +39,7 @@ _TASKS = (
     "causal-lm",
     "masked-lm",
 )
+_TEACHING = ("temperature", "logits_weight", "hidden_layers", "hidden_weight")
 # Arguments that a script may read and that mean nothing here.
 _UNUSED = {"do_train", "do_eval", "do_predict"}
 
@@ -81,6 +84,16 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N rows")
     parser.add_argument("--revision", help="branch, tag or commit of the model (default: main)")
     parser.add_argument("--dtype", help="of the weights (default: float32)")
+    teaching = parser.add_argument_group("a teacher")
+    teaching.add_argument("--teacher", metavar="ID", help="a larger model of the task, which the model learns from too")
+    teaching.add_argument("--temperature", type=float, metavar="T", help="by which logits are divided (default: 2)")
+    teaching.add_argument(
+        "--logits-weight", type=float, metavar="X", help="the share of the teacher's probabilities (default: 0.5)"
+    )
+    teaching.add_argument(
+        "--hidden-layers", nargs="+", type=_layers, metavar="OWN:ITS", help="layers that are to point the same way"
+    )
+    teaching.add_argument("--hidden-weight", type=float, metavar="X", help="of the layers (default: 1)")
     parser.add_argument("--json", action="store_true", help="the metrics as one JSON object")
     parser.usage = f"{parser.prog} TASK --data D (--model ID | --config C) [options]"  # there are a hundred
     parser.set_defaults(run=run, error=parser.error)
@@ -89,9 +102,14 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    from enfold.training.tasks import prepare_task
+    from enfold.training.tasks import Teaching, prepare_task
 
     given = vars(asked)
+    said = {name: given[name] for name in _TEACHING if given[name] is not None}
+    if said and asked.teacher is None:
+        asked.error(f"--{next(iter(said)).replace('_', '-')} is for a model that learns from a --teacher")
+    if "hidden_layers" in said:
+        said["hidden_layers"] = dict(said["hidden_layers"])
     if asked.model and asked.config:
         asked.error("give --model to go on from it, or --config for a new one")
     if not asked.model and not asked.config:
@@ -105,6 +123,7 @@ def run(asked: argparse.Namespace) -> None:
         data=asked.data,
         columns={name: given[name] for name in given if name.endswith("_column") and given[name] is not None},
         options=dict(asked.option),
+        teaching=None if asked.teacher is None else Teaching(asked.teacher, **said),
         **{name: given[name] for name in names if given[name] is not None},
         **asked.training,
     )
@@ -153,6 +172,14 @@ def _reading(hint: Any, name: str) -> dict[str, Any]:
     if kinds == {float}:
         return {"type": _number, "metavar": "X"}
     return {"metavar": "VALUE"}
+
+
+def _layers(text: str) -> tuple[int, int]:
+    """`3:6`: the model's third layer, the teacher's sixth."""
+    own, _, its = text.partition(":")
+    if not (own.isdecimal() and its.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected two numbers such as 3:6, got {text!r}")
+    return int(own), int(its)
 
 
 def _number(text: str) -> float:

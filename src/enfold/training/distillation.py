@@ -10,6 +10,7 @@ from enfold.accelerate import operations
 from enfold.base.errors import ArgumentError
 from enfold.models.losses import IGNORED
 from enfold.training.arguments import TrainingArguments
+from enfold.training.seq2seq import Seq2SeqTrainer
 from enfold.training.trainer import Trainer
 
 
@@ -117,3 +118,7 @@ class DistillationTrainer(Trainer):
             apart = 1 - F.cosine_similarity(states[own].float(), truth[other].float(), dim=-1)
             total = total + (apart.mean() if mask is None else apart[mask.bool()].mean())
         return total / len(self.hidden_layers)
+
+
+class Seq2SeqDistillationTrainer(DistillationTrainer, Seq2SeqTrainer):
+    """The same for models that are evaluated by what they write."""

@@ -9,5 +9,6 @@ run.train()
 """
 
 from enfold.training.tasks.prepare import TASKS, TaskRun, prepare_task
+from enfold.training.tasks.teaching import Teaching
 
-__all__ = ["TASKS", "TaskRun", "prepare_task"]
+__all__ = ["TASKS", "TaskRun", "Teaching", "prepare_task"]

@@ -14,6 +14,7 @@ from enfold.training.tasks.fresh import fresh_config
 from enfold.training.tasks.masked_lm import MaskedLM
 from enfold.training.tasks.question_answering import QuestionAnswering
 from enfold.training.tasks.summarization import Summarization
+from enfold.training.tasks.teaching import Teaching
 from enfold.training.tasks.text_classification import TextClassification
 from enfold.training.tasks.token_classification import TokenClassification
 from enfold.training.tasks.translation import Translation
@@ -64,6 +65,7 @@ def prepare_task(
     tokenizer_vocab_size: int | None = None,
     revision: str | None = None,
     dtype: str = "float32",
+    teaching: Teaching | None = None,
     **arguments: Any,
 ) -> TaskRun:
     """Everything for training a model on a task.
@@ -82,6 +84,7 @@ def prepare_task(
         config: of a new model: a file, folder, repository, JSON, or entries.
         tokenizer_vocab_size: train a tokenizer of so many tokens on the data.
         dtype: of the weights while they learn.
+        teaching: a larger model that the model learns from too.
         arguments: of `TrainingArguments`.
 
     Raises:
@@ -98,15 +101,18 @@ def prepare_task(
             task.check(part, which)
     if limit is not None:
         rows, eval_rows = (part and part.select(range(min(limit, len(part)))) for part in (rows, eval_rows))
+    if teaching is not None and model is None and tokenizer is None and tokenizer_vocab_size is None:
+        tokenizer = teaching.teacher
     task.tokenizer = _tokenizer(task, model, tokenizer, tokenizer_vocab_size, rows, revision)
     set_seed(args.seed)  # new weights are drawn
-    made = _model(task, model, config, rows, eval_rows, revision, dtype)
+    made = _model(task, model, config, rows, eval_rows, revision, dtype, teaching)
     if task.tokenizer.pad_token is None:
         task.tokenizer.pad_token = task.tokenizer.eos_token
     if made.config.get("pad_token_id") is None:
         made.config.pad_token_id = task.tokenizer.pad_token_id
     task.max_length = task.limit(made)
-    trainer = task.trainer(
+    kind, more = (task.trainer, {}) if teaching is None else teaching.trainer(task, made, task.tokenizer)
+    trainer = kind(
         made,
         args,
         data_collator=task.collator(made),
@@ -114,6 +120,7 @@ def prepare_task(
         eval_dataset=None if eval_rows is None else task.encoded(eval_rows, "evaluation"),
         processing_class=task.tokenizer,
         compute_metrics=task.metric,
+        **more,
     )
     return TaskRun(trainer, task)
 
@@ -134,7 +141,14 @@ def _tokenizer(task: Task, model: str | None, given: Any, size: int | None, rows
 
 
 def _model(
-    task: Task, model: str | None, config: Any, rows: Any, eval_rows: Any, revision: str | None, dtype: str
+    task: Task,
+    model: str | None,
+    config: Any,
+    rows: Any,
+    eval_rows: Any,
+    revision: str | None,
+    dtype: str,
+    teaching: Teaching | None,
 ) -> Any:
     kind: Any = getattr(auto, task.auto)
     if (model is None) == (config is None):
@@ -145,7 +159,7 @@ def _model(
         return kind.from_config(fresh_config(config, task.tokenizer), dtype=dtype)
     found = auto.AutoConfig.from_pretrained(model, revision=revision)
     before = list(found.id2label.values())
-    entries = task.learn(rows, eval_rows, found)
+    entries = task.learn(rows, eval_rows, found if teaching is None else teaching.config())
     found.update(entries)
     # Another head, where there are other classes.
     other = bool(entries) and list(found.id2label.values()) != before
