@@ -121,8 +121,22 @@ TRAINING = {
     **dict.fromkeys(_COLLATORS.split(), "enfold.training.collators"),
 }
 
+PROCESSING = {
+    "AutoFeatureExtractor": "enfold.processing.auto",
+    "AutoImageProcessor": "enfold.processing.auto",
+    "AutoProcessor": "enfold.processing.auto",
+    "BatchFeature": "enfold.processing.batch_feature",
+    "DeiTImageProcessor": "enfold.processing.vit",
+    "DeiTImageProcessorFast": "enfold.processing.vit",
+    "ViTImageProcessor": "enfold.processing.vit",
+    "ViTImageProcessorFast": "enfold.processing.vit",
+    "Wav2Vec2FeatureExtractor": "enfold.processing.wav2vec2",
+    "Wav2Vec2Processor": "enfold.processing.wav2vec2",
+}
+
 WHERE = {
     **TRAINING,
+    **PROCESSING,
     "pipeline": "enfold.pipelines",
     **dict.fromkeys(_PIPELINES.split(), "enfold.pipelines"),
     "AutoTokenizer": "enfold.tokenizers.auto",
@@ -459,9 +473,6 @@ WHERE = {
 # Names of the reference libraries that are planned → the room they will live in.
 NOT_BUILT = {
     **GENERATION_NOT_BUILT,
-    "AutoImageProcessor": "enfold.processing",
-    "AutoFeatureExtractor": "enfold.processing",
-    "AutoProcessor": "enfold.processing",
     "AutoModelForObjectDetection": "enfold.models",
     "AutoModelForSpeechSeq2Seq": "enfold.models",
     "AutoModelForVision2Seq": "enfold.models",
