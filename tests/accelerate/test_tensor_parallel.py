@@ -15,6 +15,18 @@ def test_a_split_model_learns_and_writes_as_a_whole():
     assert launching.run(2, "tests.accelerate.splitting:training") == ["done\n"] * 2
 
 
+def test_each_process_reads_its_part_and_one_writes_all(tmp_path):
+    assert launching.run(2, "tests.accelerate.splitting:loading", str(tmp_path)) == ["done\n"] * 2
+
+
+def test_copies_of_split_models_read_different_data_and_learn_as_one():
+    assert launching.run(4, "tests.accelerate.splitting:composed") == ["done\n"] * 4
+
+
+def test_a_trainer_over_a_split_model(tmp_path):
+    assert launching.run(2, "tests.accelerate.splitting:trainer", str(tmp_path)) == ["done\n"] * 2
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
 def test_cuts_put_together_are_the_whole(ranks):
     whole = torch.arange(8 * 3 + 8 * 2 + 8).float()[:, None] * torch.ones(2)

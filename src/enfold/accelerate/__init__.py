@@ -18,6 +18,7 @@ _NAMES = {
     "load_checkpoint_in_model": "enfold.accelerate.placement",
     "infer_auto_device_map": "enfold.accelerate.device_map",
     "Accelerator": "enfold.accelerate.accelerator",
+    "ParallelismConfig": "enfold.accelerate.parallelism",
     "PartialState": "enfold.accelerate.processes",
     "ProjectConfiguration": "enfold.accelerate.state",
     "find_executable_batch_size": "enfold.accelerate.memory",

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from enfold.accelerate import operations, state
 from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
+from enfold.accelerate.parallelism import ParallelismConfig
 from enfold.accelerate.processes import PartialState
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
 from enfold.base.errors import ArgumentError, CheckpointError
@@ -45,6 +46,7 @@ class Accelerator:
         project_dir, project_config: where `save_state` writes without a folder.
         use_stateful_dataloader: after `load_state`, prepared loaders go on behind the last batch that they gave;
             otherwise they begin anew, in the same order, and `skip_first_batches` goes on.
+        parallelism_config: how the processes divide the work; by default each reads other data.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Accelerator:
         project_dir: str | Path | None = None,
         project_config: ProjectConfiguration | None = None,
         use_stateful_dataloader: bool = False,
+        parallelism_config: ParallelismConfig | None = None,
     ):
         # The launcher's choice, for scripts that make none.
         precision = str(mixed_precision or os.environ.get("ENFOLD_MIXED_PRECISION", "no"))
@@ -69,6 +72,11 @@ class Accelerator:
         if gradient_accumulation_steps < 1:
             raise ArgumentError(f"gradient_accumulation_steps={gradient_accumulation_steps}; expected at least 1")
         self.state = PartialState(cpu=cpu)
+        self.parallelism_config, self.device_mesh = parallelism_config, None
+        if parallelism_config is not None:
+            parallelism_config.fit(self.state.num_processes)
+            self.device_mesh = parallelism_config.get_device_mesh(self.device.type)
+            parallelism_config.share_data(self.state)
         self.device_placement, self.split_batches, self.even_batches = device_placement, split_batches, even_batches
         self.mixed_precision = precision
         self.gradient_accumulation_steps = gradient_accumulation_steps
@@ -81,6 +89,7 @@ class Accelerator:
             self.project_configuration.project_dir = str(project_dir)
         self.use_stateful_dataloader = use_stateful_dataloader
         self.step = 0
+        self._replaced: dict[int, Any] = {}  # parameters of models that are split, by their ids
         self._custom: list[Any] = []
         self._models: list[nn.Module] = []
         self._optimizers: list[PreparedOptimizer] = []
@@ -101,6 +110,16 @@ class Accelerator:
     def process_index(self) -> int:
         """The rank of this one."""
         return self.state.process_index
+
+    @property
+    def data_processes(self) -> int:
+        """How many shares the data are read in; processes that hold one model together read the same."""
+        return self.state.data_count
+
+    @property
+    def data_index(self) -> int:
+        """The share that this process reads."""
+        return self.state.data_index
 
     @property
     def local_process_index(self) -> int:
@@ -150,15 +169,57 @@ class Accelerator:
         if place:
             model = model.to(self.device)
         learns = any(p.requires_grad for p in model.parameters())
+        self._divide(model)
         if self.state.use_distributed and not evaluation_mode and learns:
-            ids = None if self.device.type == "cpu" else [self.device.index]
-            model = DistributedDataParallel(model, device_ids=ids, find_unused_parameters=self.find_unused_parameters)
+            model = self._averaged(model)
         self._models.append(model)
         return model
+
+    def _divide(self, model: nn.Module) -> None:
+        """Split a model's ops over the processes that share them."""
+        config = self.parallelism_config
+        split = model.__dict__.get("splitting")
+        if split is not None and (config is None or config.tp_size != split.ranks):
+            raise ArgumentError(
+                f"the model is split over {split.ranks} processes: say so with "
+                f"Accelerator(parallelism_config=ParallelismConfig(tp_size={split.ranks}, …))"
+            )
+        if config is not None and self.device_mesh is not None and config.tp_enabled and split is None:
+            from enfold.accelerate.tensor_parallel import tensor_parallel
+
+            self._replaced |= tensor_parallel(model, self.device_mesh["tp"])
+            for prepared in self._optimizers:
+                self._follow(prepared.optimizer)
+
+    def _follow(self, optimizer: Optimizer) -> None:
+        """Let an optimiser made before its model was split move the parts."""
+        if self._replaced:
+            from enfold.accelerate.tensor_parallel import follow
+
+            follow(optimizer, self._replaced)
+
+    def _averaged(self, model: nn.Module) -> nn.Module:
+        """A model whose gradients are averaged over the processes that read other data, or other parts of a text."""
+        group = None
+        if self.parallelism_config is not None and self.device_mesh is not None:
+            if self.parallelism_config.tp_size == self.num_processes:
+                return model
+            group = self.device_mesh["dp_cp"].get_group()
+        if "splitting" in model.__dict__:
+            from enfold.accelerate.averaging import Averaging
+
+            assert group is not None
+            if "averaging" not in model.__dict__:
+                Averaging(model, group)
+            return model
+        ids = None if self.device.type == "cpu" else [self.device.index]
+        unused = self.find_unused_parameters
+        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=unused, process_group=group)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> "PreparedOptimizer":
         """The optimiser, which waits for the last batch of an accumulated step."""
         prepared = optimizer if isinstance(optimizer, PreparedOptimizer) else PreparedOptimizer(optimizer, self)
+        self._follow(prepared.optimizer)
         self._optimizers.append(prepared)
         return prepared
 
@@ -201,6 +262,8 @@ class Accelerator:
 
     def no_sync(self, model: nn.Module) -> Any:
         """Where backward leaves the gradients with this process."""
+        if "averaging" in model.__dict__:
+            return model.__dict__["averaging"].paused()
         return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
 
     def backward(self, loss: Tensor, **options: Any) -> None:
@@ -222,7 +285,9 @@ class Accelerator:
         if not self.sync_gradients:
             return None
         self.unscale_gradients()
-        return nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+        norm = nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+        whole: Any = getattr(norm, "full_tensor", None)  # of weights in parts
+        return norm if whole is None else whole()
 
     def clip_grad_value_(self, parameters: Any, clip_value: float) -> None:
         """Cut each gradient to ±`clip_value`."""
@@ -236,7 +301,7 @@ class Accelerator:
 
     def gather_for_metrics(self, data: Any, use_gather_object: bool = False) -> Any:
         """`gather`, without the rows that were repeated to make the last batch even."""
-        held = operations.gather_object(data) if use_gather_object else operations.gather(data)
+        held = operations.gather_object(data, of_data=True) if use_gather_object else operations.gather(data)
         ending = next((loader for loader in self._loaders if getattr(loader, "end_of_dataloader", False)), None)
         real = getattr(ending, "remainder", None)
         if real is None:
@@ -262,8 +327,13 @@ class Accelerator:
         return model if compiled is not None and keep_torch_compile and inner is compiled else inner
 
     def get_state_dict(self, model: nn.Module) -> dict[str, Tensor]:
-        """The weights, by the names of the model that was prepared."""
-        return self.unwrap_model(model, keep_torch_compile=False).state_dict()
+        """The weights, by the names of the model that was prepared.
+
+        Of a model that several processes hold together, all of them call it, and the main process gets them.
+        """
+        bare = self.unwrap_model(model, keep_torch_compile=False)
+        split = bare.__dict__.get("splitting")
+        return bare.state_dict() if split is None else split.whole_state()
 
     @property
     def project_dir(self) -> str | None:
@@ -341,7 +411,7 @@ class Accelerator:
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; weights go into safetensors")
         bare = self.unwrap_model(model, keep_torch_compile=False)
-        if self.is_main_process:
+        if self.is_main_process or "splitting" in bare.__dict__:
             if hasattr(bare, "save_pretrained"):
                 bare.save_pretrained(save_directory, max_shard_size=max_shard_size)  # type: ignore[operator]
             else:
@@ -446,7 +516,7 @@ class PreparedScheduler:
             return
         if not accelerator.sync_gradients or accelerator.optimizer_step_was_skipped:
             return
-        for _ in range(1 if accelerator.split_batches else accelerator.num_processes):
+        for _ in range(1 if accelerator.split_batches else accelerator.data_processes):
             self.scheduler.step(*args)
 
     def __getattr__(self, name: str) -> Any:

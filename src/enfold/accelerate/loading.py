@@ -306,7 +306,7 @@ def prepare_data_loader(
     if isinstance(loader, PreparedLoader):
         return loader
     state = PartialState()
-    count, index = state.num_processes, state.process_index
+    count, index = state.data_count, state.data_index
     total = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None  # type: ignore[arg-type]
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
     whole = size if split_batches or size is None else size * count

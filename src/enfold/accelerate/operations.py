@@ -32,18 +32,19 @@ def send_to_device(data: Any, device: torch.device | str, non_blocking: bool = F
 def gather(data: Any) -> Any:
     """Every tensor with the rows of all processes, in the order of ranks; scalars become a row each.
 
-    The processes' tensors must have one shape, but for the number of rows.
+    Of processes that read the same data (tensor and context parallelism) the rows count once. The processes' tensors
+    must have one shape, but for the number of rows.
     """
-    if not PartialState().use_distributed:
+    if PartialState().data_count == 1:
         return nested(lambda tensor: tensor[None] if tensor.ndim == 0 else tensor, data)
     return nested(_gather, data, others=_refuse("gather"))
 
 
 def _gather(tensor: Tensor) -> Tensor:
     tensor = (tensor[None] if tensor.ndim == 0 else tensor).contiguous()
-    count = PartialState().num_processes
-    shapes: list[Any] = [None] * count
-    distributed.all_gather_object(shapes, tuple(tensor.shape))
+    state = PartialState()
+    shapes: list[Any] = [None] * state.data_count
+    distributed.all_gather_object(shapes, tuple(tensor.shape), group=state.data_group)
     if len({shape[1:] for shape in shapes}) > 1:
         raise ArgumentError(
             f"gather: the processes' tensors have shapes {shapes}; only the number of rows may differ: use "
@@ -51,18 +52,22 @@ def _gather(tensor: Tensor) -> Tensor:
         )
     longest = max(shape[0] for shape in shapes)
     padded = torch.cat([tensor, tensor.new_zeros(longest - len(tensor), *tensor.shape[1:])])
-    parts = [torch.empty_like(padded) for _ in range(count)]
-    distributed.all_gather(parts, padded)
+    parts = [torch.empty_like(padded) for _ in shapes]
+    distributed.all_gather(parts, padded, group=state.data_group)
     return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
 
 
-def gather_object(data: list[Any]) -> list[Any]:
-    """The lists of all processes behind each other; what they hold is pickled between processes of this job."""
+def gather_object(data: list[Any], *, of_data: bool = False) -> list[Any]:
+    """The lists of all processes behind each other; what they hold is pickled between processes of this job.
+
+    With `of_data`, those of processes that read the same data count once.
+    """
     state = PartialState()
-    if not state.use_distributed:
+    count, group = (state.data_count, state.data_group) if of_data else (state.num_processes, None)
+    if count == 1:
         return data
-    parts: list[Any] = [None] * state.num_processes
-    distributed.all_gather_object(parts, data)
+    parts: list[Any] = [None] * count
+    distributed.all_gather_object(parts, data, group=group)
     return [item for part in parts for item in part]
 
 
@@ -87,17 +92,20 @@ def broadcast_object_list(items: list[Any], from_process: int = 0) -> list[Any]:
 
 
 def reduce(data: Any, reduction: str = "mean", scale: float = 1.0) -> Any:
-    """The "sum" or "mean" of every tensor over the processes, times `scale`; "none" leaves them."""
+    """The "sum" or "mean" of every tensor over the processes, times `scale`; "none" leaves them.
+
+    Of processes that read the same data one counts.
+    """
     if reduction not in ("sum", "mean", "none"):
         raise ArgumentError(f"reduction={reduction!r}; expected 'sum', 'mean' or 'none'")
     state = PartialState()
-    if reduction == "none" or not state.use_distributed:
+    if reduction == "none" or state.data_count == 1:
         return nested(lambda tensor: tensor * scale, data) if scale != 1.0 else data
 
     def total(tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
-        distributed.all_reduce(tensor)
-        return tensor * (scale / state.num_processes if reduction == "mean" else scale)
+        distributed.all_reduce(tensor, group=state.data_group)
+        return tensor * (scale / state.data_count if reduction == "mean" else scale)
 
     return nested(total, data, others=_refuse("reduce"))
 
@@ -105,14 +113,14 @@ def reduce(data: Any, reduction: str = "mean", scale: float = 1.0) -> Any:
 def pad_across_processes(data: Any, dim: int = 0, pad_index: float = 0, pad_first: bool = False) -> Any:
     """Every tensor as long in `dim` as the longest among the processes, filled with `pad_index`."""
     state = PartialState()
-    if not state.use_distributed:
+    if state.data_count == 1:
         return data
 
     def pad(tensor: Tensor) -> Tensor:
         if dim >= tensor.ndim or dim < -tensor.ndim:
             return tensor
-        lengths: list[Any] = [None] * state.num_processes
-        distributed.all_gather_object(lengths, tensor.shape[dim])
+        lengths: list[Any] = [None] * state.data_count
+        distributed.all_gather_object(lengths, tensor.shape[dim], group=state.data_group)
         short = max(lengths) - tensor.shape[dim]
         if not short:
             return tensor

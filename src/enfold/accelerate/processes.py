@@ -42,7 +42,8 @@ class PartialState:
         self.device = self._choose_device(cpu)
         self._started = False
         if world > 1 and not distributed.is_initialized():
-            chosen = backend or ("nccl" if self.device.type == "cuda" else "gloo")
+            # On accelerators numbers on the CPU are exchanged, too: torch then takes a backend for each.
+            chosen = backend or ("gloo" if self.device.type == "cpu" else None)
             distributed.init_process_group(chosen, timeout=timedelta(seconds=timeout))
             self._started = True
             # A group that is still there when the interpreter ends takes the process down with it now and then.
@@ -51,6 +52,7 @@ class PartialState:
         self.num_processes = distributed.get_world_size() if grouped else 1
         self.process_index = distributed.get_rank() if grouped else 0
         self.backend = distributed.get_backend() if grouped else None
+        self.share_data(self.process_index, self.num_processes)
 
     def _choose_device(self, cpu: bool) -> torch.device:
         if cpu or os.environ.get("ENFOLD_USE_CPU") == "1" or not torch.accelerator.is_available():
@@ -60,6 +62,13 @@ class PartialState:
         device = torch.device(kind.type, self.local_process_index)
         torch.accelerator.set_device_index(self.local_process_index)
         return device
+
+    def share_data(self, index: int, count: int, group: distributed.ProcessGroup | None = None) -> None:
+        """Say which share of the data this process reads, of how many; `group` holds one reader of each share.
+
+        Processes that hold one model together read the same share. By default each has its own.
+        """
+        self.data_index, self.data_count, self.data_group = index, count, group
 
     @property
     def is_main_process(self) -> bool:

@@ -28,6 +28,8 @@ from enfold.nn.modules import Attention, Context, RMSNorm, Stack, groups
 from enfold.nn.split import Cut, Plan, View, blocks, give_views
 
 logger = get_logger(__name__)
+# An old parameter and the one in its place, by the old one's id; the old one is kept so that no other gets its id.
+Replaced = dict[int, tuple[nn.Parameter, nn.Parameter]]
 
 
 class Splitting:
@@ -140,36 +142,65 @@ class Splitting:
         cut = self.cuts[name]
         return replace(cut, dim=_dim(cut, gathered.ndim)).ordered(gathered, self.ranks)
 
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process writes what others have a part of."""
+        return distributed.get_rank() == 0
+
+    def wait_for_everyone(self) -> None:
+        """Return when every process has come here."""
+        distributed.barrier()
+
     @torch.no_grad()
-    def apply(self, mesh: DeviceMesh, *, local: dict[str, tuple[int, ...]] | None = None) -> None:
+    def whole_state(self) -> dict[str, Tensor]:
+        """Weights as one process has them, on the CPU of the main process; others get none. All call it."""
+        found: dict[str, Tensor] = {}
+        for name, weight in self.model.state_dict(keep_vars=True).items():
+            whole = self.whole(name, weight.detach())
+            if self.is_main_process:
+                found[name] = whole.cpu()
+        return found
+
+    def laid_out(self, name: str, whole: Tensor) -> Tensor:
+        """A weight as one process has it, as the ranks' parts lie behind each other."""
+        if not self.keeps(name) or self._is_vocabulary(name):
+            return whole
+        cut = replace(self.cuts[name], dim=_dim(self.cuts[name], whole.ndim))
+        return torch.cat([cut.take(whole, rank, self.ranks) for rank in range(self.ranks)], cut.dim)
+
+    @torch.no_grad()
+    def apply(self, mesh: DeviceMesh, *, local: dict[str, tuple[int, ...]] | None = None) -> Replaced:
         """Put DTensors in the place of the weights, and let the ops compute with their parts.
 
         Args:
             mesh: of one dimension.
             local: weights of which this rank's part alone is there, and their whole shapes.
+
+        Returns:
+            What has taken the place of each parameter, for optimisers.
         """
         group = mesh.get_group()
         _same_generators(group)
         if not self.ops and not self.tables:
             logger.warning("nothing of %s is split: no op has a plan for %s ranks", _kind(self.model), self.ranks)
         views = {name: self._view(name, parameter, group) for name, parameter in self._parameters()}
-        held: dict[int, nn.Parameter] = {}
+        replaced: Replaced = {}
         owners: dict[str, list[tuple[str, str]]] = {}
         for name, parameter in list(self._parameters()):
-            if id(parameter) not in held:
-                held[id(parameter)] = self._distributed(name, parameter, mesh, (local or {}).get(name))
+            if id(parameter) not in replaced:
+                made = self._distributed(name, parameter, mesh, (local or {}).get(name))
+                replaced[id(parameter)] = (parameter, made)
             owner, _, leaf = name.rpartition(".")
             owners.setdefault(owner, []).append((name, leaf))
-        kept_alive = []  # ids are of objects that live
+            self.model.get_submodule(owner)._parameters[leaf] = replaced[id(parameter)][1]
         for owner, leaves in owners.items():
             module = self.model.get_submodule(owner)
-            for _, leaf in leaves:
-                kept_alive.append(module._parameters[leaf])
-                module._parameters[leaf] = held[id(module._parameters[leaf])]
             self._switch(owner, module, {leaf: views[name] for name, leaf in leaves}, group)
             module.__dict__["kept"] = all(self.keeps(name) for name, _ in leaves)
         for op, plan in self.ops.values():
             self._narrow(op, plan, group)
+        self.model.__dict__["splitting"] = self
+        return replaced
 
     def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return self.model.named_parameters(remove_duplicate=False)
@@ -364,8 +395,19 @@ def splitting_of(model: nn.Module) -> Splitting | None:
     return model.__dict__.get("splitting")
 
 
-def tensor_parallel(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
+def follow(optimizer: torch.optim.Optimizer, replaced: Replaced) -> None:
+    """Let an optimiser made before a model was split move its parts."""
+    for group in optimizer.param_groups:
+        group["params"] = [replaced[id(p)][1] if id(p) in replaced else p for p in group["params"]]
+    if any(id(p) in replaced for p in optimizer.state):
+        raise ArgumentError("the optimiser has moved the weights already: split the model before its first step")
+
+
+def tensor_parallel(model: nn.Module, mesh: DeviceMesh) -> Replaced:
     """Split a model that all ranks of a mesh's one dimension hold alike; in place.
+
+    Returns:
+        What has taken the place of each parameter, for optimisers.
 
     Raises:
         ArgumentError: the mesh has more dimensions; the model is split already, or rounded to bytes.
@@ -376,8 +418,6 @@ def tensor_parallel(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
         raise ArgumentError(f"the weights of this {_kind(model)} are split already")
     if getattr(model, "rounded_weights", dict)():
         raise ArgumentError('weights that dtype="int8" rounded can\'t be split: load the model in another dtype')
-    if mesh.size() > 1:
-        splitting = Splitting(model, mesh.get_local_rank(), mesh.size())
-        splitting.apply(mesh)
-        model.__dict__["splitting"] = splitting
-    return model
+    if mesh.size() == 1:
+        return {}
+    return Splitting(model, mesh.get_local_rank(), mesh.size()).apply(mesh)

@@ -157,6 +157,9 @@ class PreTrainedModel(Accessors, nn.Module):
         output_loading_info: bool = False,
         trust_remote_code: bool = False,
         low_cpu_mem_usage: bool | None = None,
+        tp_plan: str | None = None,
+        tp_size: int | None = None,
+        device_mesh: Any = None,
         **overrides: Any,
     ) -> Self:
         """Load a model from a repository or a folder.
@@ -183,6 +186,9 @@ class PreTrainedModel(Accessors, nn.Module):
             ignore_mismatched_sizes: draw weights of another shape anew instead of refusing.
             attn_implementation: name of an attention backend (`sdpa`, `eager`).
             output_loading_info: also return what was missing, unexpected and mis-shaped.
+            tp_plan: "auto" splits the weights over `tp_size` processes, as the ops' plans say; each reads its part.
+            tp_size: default: all processes; with fewer, neighbours in rank hold one model together.
+            device_mesh: the processes that do, as a mesh of one dimension or with one named "tp".
             overrides: entries of the configuration (`num_labels=5`).
 
         Returns:
@@ -213,6 +219,9 @@ class PreTrainedModel(Accessors, nn.Module):
             max_memory=max_memory,
             offload_folder=offload_folder,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            tp_plan=tp_plan,
+            tp_size=tp_size,
+            device_mesh=device_mesh,
         )
         model, report = load_model(cls, request, config=config, overrides=overrides, attention=attn_implementation)
         return (model, report.as_dict()) if output_loading_info else model  # type: ignore[return-value]
@@ -242,7 +251,8 @@ class PreTrainedModel(Accessors, nn.Module):
         """Write `config.json` and safetensors files under the names that the reference library reads.
 
         Weights that are bytes (`dtype="int8"`) are written as bytes with a scale for each output, and
-        `quantization_config` says so in the words of compressed-tensors.
+        `quantization_config` says so in the words of compressed-tensors. Of a model that several processes hold
+        together, all of them call it, and the first one writes.
 
         Raises:
             ArgumentError: `safe_serialization=False` (pickles are never written).
@@ -251,7 +261,14 @@ class PreTrainedModel(Accessors, nn.Module):
 
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; enfold writes safetensors only")
-        save_model(self, Path(save_directory), max_shard_size=max_shard_size, variant=variant)
+        split = self.__dict__.get("splitting")  # over several processes
+        tensors = None if split is None else split.whole_state()
+        if split is None or split.is_main_process:
+            folder = Path(save_directory)
+            save_model(self, folder, max_shard_size=max_shard_size, variant=variant, tensors=tensors)
+        if split is not None:
+            split.wait_for_everyone()
+            push_to_hub = push_to_hub and split.is_main_process
         if push_to_hub:
             repo_id = push_options.pop("repo_id", None) or Path(save_directory).name
             self.push_to_hub(repo_id, **push_options)

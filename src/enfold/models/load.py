@@ -1,10 +1,11 @@
 """From a repository's files to a model: resolve, build on the meta device, fill in place, tie, report."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from enfold.nn.modules import groups
 from enfold.weights.files import Checkpoint, checkpoint_files, index_shards, open_checkpoint, usual_names
 from enfold.weights.int8 import METHOD, Int8Checkpoint, check_description
 from enfold.weights.names import Piece, as_stored, from_stored
+
+if TYPE_CHECKING:
+    from enfold.models.split_load import Parts
 
 logger = get_logger(__name__)
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -49,6 +53,9 @@ class Request:
     max_memory: Mapping[int | str, int | str] | None = None
     offload_folder: str | Path | None = None
     ignore_mismatched_sizes: bool = False
+    tp_plan: str | None = None
+    tp_size: int | None = None
+    device_mesh: Any = None
 
     @property
     def hub_options(self) -> dict[str, Any]:
@@ -123,6 +130,13 @@ def load_model(
     attention: str | None,
 ) -> tuple[Model, LoadReport]:
     """Load a model of class `cls`; see `PreTrainedModel.from_pretrained`."""
+    mesh = None
+    if (request.tp_plan, request.tp_size, request.device_mesh) != (None, None, None):
+        from enfold.models.split_load import Parts, mesh_of, own_device
+
+        mesh = mesh_of(request)
+        if mesh is not None:
+            request = dataclasses.replace(request, device=own_device(request), device_map=None)
     spread = spreads(request)
     device = torch.device("cpu") if spread else target_device(request.device, request.device_map)
     if config is None:
@@ -146,6 +160,8 @@ def load_model(
             raise ArgumentError(
                 f"{whose} runs on the CPU, and device={str(device)!r} was asked for: name a floating dtype there"
             )
+        if int8 and mesh is not None:
+            raise ArgumentError(f"{whose} runs in one process: leave out tp_plan, or name a floating dtype")
         dtype = torch.float32 if int8 else target_dtype(request.dtype, config, checkpoint)
         with torch.device("meta"):
             model = cls(config)
@@ -158,6 +174,7 @@ def load_model(
             mismatched_allowed=request.ignore_mismatched_sizes,
             int8=int8,
             elsewhere=places,
+            parts=None if mesh is None else Parts(model, mesh),
         )
     model.name_or_path = str(request.source)
     model.load_report = report  # type: ignore[assignment]
@@ -373,10 +390,12 @@ def fill(
     mismatched_allowed: bool = False,
     int8: bool = False,
     elsewhere: Mapping[str, Any] | None = None,
+    parts: "Parts | None" = None,
 ) -> LoadReport:
     """Give a model on the meta device its weights from a checkpoint; with `int8`, round each as soon as it is read.
 
-    `elsewhere` says what will be on the disk: such weights stay in their file where they can.
+    `elsewhere` says what will be on the disk: such weights stay in their file where they can. Of a model that
+    several processes hold together, `parts` says what each reads.
 
     Raises:
         WeightsMismatchError: shapes differ, or the checkpoint holds nothing that the model wants.
@@ -388,7 +407,7 @@ def fill(
             stored[name] = stored[alias]
     _share_stored(model, checkpoint, stored)
     names = {module: name for name, module in model.named_modules()}
-    for group in groups(model) if not int8 else ():
+    for group in groups(model) if not int8 and parts is None else ():
         if place_of(names[group.owner], elsewhere or {}) != "disk":
             group.allocate(dtype, "cpu")
     table = model.name_table()
@@ -410,7 +429,9 @@ def fill(
                 held.append((piece, name))
             else:
                 report.mismatched.append((name, checkpoint.shape(name), _shape(weight, piece)))
-        if len(held) == len(pieces):
+        if len(held) == len(pieces) and parts is not None and parts.splitting.keeps(ours):
+            _place(model, ours, parts.read(ours, tuple(weight.shape), checkpoint, held, dtype))
+        elif len(held) == len(pieces):
             rounding = int8 and rounds(model, ours)
             scale = _scale(weight, steps, held) if rounding and steps is not None else None
             _read(model, ours, weight, checkpoint if steps is None or scale is None else steps, held, dtype)
@@ -441,6 +462,8 @@ def fill(
         _read(model, ours, dict(model.weights())[ours], checkpoint, held, dtype)
     if int8:
         round_to_int8(model)
+    if parts is not None:
+        parts.put_together(fresh)
     aliases = {stored.get(alias) for alias in model.aliases()} | _tied_names(model, table)
     report.missing = [name for name in report.missing if not re.match(model.omissible, name)]
     ignorable = re.compile(model.ignorable)

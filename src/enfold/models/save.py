@@ -1,7 +1,7 @@
 """From a model to the files that others read."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -13,10 +13,16 @@ from enfold.weights.int8 import SCALES, description
 from enfold.weights.names import as_stored
 
 
-def stored_tensors(model: PreTrainedModel, as_bytes: list[str]) -> Iterator[tuple[str, Tensor]]:
-    """Every weight once, under the checkpoint's name and in its storage; of those that are bytes their scales, too."""
+def stored_tensors(
+    model: PreTrainedModel, as_bytes: list[str], tensors: Mapping[str, Tensor] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Every weight once, under the checkpoint's name and in its storage; of those that are bytes their scales, too.
+
+    `tensors` instead of the model's own, by our names.
+    """
     table, hidden = model.name_table(), bytes_of(model)
-    for ours, weight in model.weights():
+    for ours, held in model.weights():
+        weight = held if tensors is None else tensors[ours]
         for piece in table.pieces(ours, tuple(weight.shape)) if ours not in hidden else ():
             yield piece.theirs, as_stored(weight.detach()[piece.index], piece.storage).contiguous()
     for ours in as_bytes:
@@ -26,7 +32,14 @@ def stored_tensors(model: PreTrainedModel, as_bytes: list[str]) -> Iterator[tupl
                 yield piece.theirs + suffix, as_stored(part[piece.index], piece.storage).contiguous()
 
 
-def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | int, variant: str | None) -> None:
+def save_model(
+    model: PreTrainedModel,
+    folder: Path,
+    *,
+    max_shard_size: str | int,
+    variant: str | None,
+    tensors: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write configuration, generation settings and weights; see `PreTrainedModel.save_pretrained`."""
     folder.mkdir(parents=True, exist_ok=True)
     config = type(model.config).from_dict(model.config.entries)
@@ -37,7 +50,7 @@ def save_model(model: PreTrainedModel, folder: Path, *, max_shard_size: str | in
     if as_bytes:
         config.entries["quantization_config"] = description(floating(model, as_bytes))
     filename = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
-    save_tensors(stored_tensors(model, as_bytes), folder, max_shard_size=max_shard_size, filename=filename)
+    save_tensors(stored_tensors(model, as_bytes, tensors), folder, max_shard_size=max_shard_size, filename=filename)
     config.save_pretrained(folder)
     entries = getattr(model, "generation_entries", None)
     if entries:

@@ -90,6 +90,8 @@ class TrainingArguments:
         seed, data_seed: of weights and dropout, of the order of rows.
         full_determinism: refuse kernels that don't give the same bits twice.
         train_sampling_strategy: "random", "sequential" or "group_by_length".
+        parallelism_config: how processes divide the work: an `enfold.accelerate.ParallelismConfig`, or its sizes as a
+            dict or as `"tp_size=2, dp_replicate_size=4"`.
         label_names: the columns that are labels; found by the model's signature when None.
         resume_from_checkpoint: a folder, or True for the last in `output_dir`.
     """
@@ -173,6 +175,7 @@ class TrainingArguments:
     data_seed: int | None = None
     full_determinism: bool = False
     use_cpu: bool = False
+    parallelism_config: dict[str, Any] | str | None = None
 
     train_sampling_strategy: str = "random"
     length_column_name: str = "length"
@@ -202,6 +205,8 @@ class TrainingArguments:
             setattr(self, name, value)
         for name in ("lr_scheduler_kwargs", "optim_args", "gradient_checkpointing_kwargs"):
             setattr(self, name, as_options(name, getattr(self, name)))
+        if self.parallelism_config is not None:
+            self.parallelism_config = parallelism(self.parallelism_config)
         self._check_numbers()
         if self.bf16 and self.fp16:
             raise ArgumentError("bf16=True and fp16=True: choose one")
@@ -254,6 +259,19 @@ class TrainingArguments:
     def save(self, path: Path) -> None:
         """Write them as JSON."""
         path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def parallelism(given: Any) -> Any:
+    """A `ParallelismConfig` from one, or from its sizes."""
+    from enfold.accelerate.parallelism import ParallelismConfig
+
+    if isinstance(given, ParallelismConfig):
+        return given
+    options = as_options("parallelism_config", given)
+    known = [field.name for field in dataclasses.fields(ParallelismConfig)]
+    if unknown := sorted(options.keys() - set(known)):
+        raise ArgumentError(f"parallelism_config has {unknown}; expected sizes of {', '.join(known)}")
+    return ParallelismConfig(**options)
 
 
 def as_options(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:

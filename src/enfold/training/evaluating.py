@@ -40,8 +40,8 @@ class Evaluating:
     def get_test_dataloader(self: Any, test_dataset: Any) -> Any:
         """Batches of rows in their order."""
         accelerator, args = self.accelerator, self.args
-        where = {"index": accelerator.process_index, "count": accelerator.num_processes}
-        size = args.per_device_eval_batch_size * accelerator.num_processes
+        where = {"index": accelerator.data_index, "count": accelerator.data_processes}
+        size = args.per_device_eval_batch_size * accelerator.data_processes
         if not hasattr(test_dataset, "__len__"):
             return Loaded(test_dataset, lambda: streamed(test_dataset, self.collate, size, (args.seed,), **where), None)
         order = Order(len(test_dataset), size, "sequential")
@@ -150,7 +150,7 @@ class Evaluating:
                 raise ArgumentError("The data set to evaluate on is empty")
             return dataloader.batches()
         accelerator = self.accelerator
-        where = {"index": accelerator.process_index, "count": accelerator.num_processes}
+        where = {"index": accelerator.data_index, "count": accelerator.data_processes}
         return drawn(dataloader, (self.args.seed,), **where)
 
     def prediction_step(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
 from enfold.accelerate import folders, operations
@@ -70,8 +70,8 @@ class Run:
         if not isinstance(loader, DataLoader) or not hasattr(loader.batch_sampler, "__len__"):
             return None
         self.collate = loader.collate_fn
-        order = Drawn(loader, self.accelerator.num_processes, self._seed)
-        self.batch_size = order.batch_size // self.accelerator.num_processes
+        order = Drawn(loader, self.accelerator.data_processes, self._seed)
+        self.batch_size = order.batch_size // self.accelerator.data_processes
         return order
 
     @property
@@ -82,7 +82,7 @@ class Run:
         args = self.args
         order = Order(
             rows=len(self.rows),
-            batch_size=self.batch_size * self.accelerator.num_processes,
+            batch_size=self.batch_size * self.accelerator.data_processes,
             strategy=args.train_sampling_strategy,
             seed=self._seed,
             lengths=self.trainer.row_lengths(self.rows) if args.train_sampling_strategy == "group_by_length" else None,
@@ -100,7 +100,7 @@ class Run:
         if self.order is not None:
             self.epoch_batches = len(self.order)
         elif hasattr(self.loader, "__len__"):
-            self.epoch_batches = -(-len(self.loader) // self.accelerator.num_processes)  # type: ignore[arg-type]
+            self.epoch_batches = -(-len(self.loader) // self.accelerator.data_processes)  # type: ignore[arg-type]
         elif args.max_steps <= 0:
             raise ArgumentError("The training data have no length, so max_steps must say when to stop")
         else:
@@ -162,12 +162,12 @@ class Run:
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """This process's batches of an epoch, from number `start` on."""
         args, accelerator = self.args, self.accelerator
-        where = {"index": accelerator.process_index, "count": accelerator.num_processes}
+        where = {"index": accelerator.data_index, "count": accelerator.data_processes}
         seed = (args.seed, epoch)
         if self.order is None and self.loader is not None:
             return drawn(self.loader, seed, skip=0 if args.ignore_data_skip else start, **where)
         if self.order is None:
-            size = self.batch_size * accelerator.num_processes
+            size = self.batch_size * accelerator.data_processes
             skip = 0 if args.ignore_data_skip else start
             return streamed(self.rows, self.collate, size, seed, skip=skip, **where)
         numbered = NumberedBatches(self.rows, self.collate, self.order.batches(epoch), seed, **where)
@@ -226,16 +226,17 @@ class Run:
         """The items of all processes; with them, whether any of them was told to end."""
         if not self.accelerator.state.use_distributed:
             return items
-        both = operations.reduce(torch.stack([items, torch.tensor(float(self.terminated))]), "sum")
+        both = torch.stack([items, torch.tensor(float(self.terminated))])
+        distributed.all_reduce(both)  # who reads the same data may be told to end a moment later
         self.terminated = bool(both[1] > 0)
-        return both[0]
+        return both[0] * self.accelerator.data_processes / self.accelerator.num_processes
 
     def _as_shown(self, loss: Tensor) -> Tensor:
         """The loss, or the mean so far where it is no number and `logging_nan_inf_filter` says so."""
         if not self.args.logging_nan_inf_filter:
             return loss
         state = self.state
-        so_far = state.loss_unlogged / self.accelerator.num_processes + self.loss
+        so_far = state.loss_unlogged / self.accelerator.data_processes + self.loss
         return torch.where(torch.isfinite(loss), loss, so_far / max(state.global_step - state.logged_step, 1))
 
     def add_loss(self) -> None:
@@ -328,7 +329,7 @@ class Run:
             raise SystemExit(128 + signal.SIGTERM)
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             trainer.load_weights(Path(state.best_model_checkpoint))
-        rows = steps * self.batch_size * self.accumulation * self.accelerator.num_processes
+        rows = steps * self.batch_size * self.accumulation * self.accelerator.data_processes
         metrics = speed_metrics("train", seconds, rows, steps)
         self.add_loss()
         mean = state.loss_sum / max(state.global_step, 1)

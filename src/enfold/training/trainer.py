@@ -89,7 +89,8 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
             raise ArgumentError(f"eval_strategy is {self.args.eval_strategy!r}, and there is no eval_dataset")
         set_seed(self.args.seed, deterministic=self.args.full_determinism)
         precision = "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "no"
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=self.args.use_cpu)
+        divided: Any = self.args.parallelism_config
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=self.args.use_cpu, parallelism_config=divided)
         self.model_init = model_init
         self.model: nn.Module = model if model is not None else self.call_model_init()
         self.processing_class = processing_class
@@ -166,7 +167,7 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
         """Rows of one step on all devices."""
         args = args or self.args
         each = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        return each * self.accelerator.num_processes
+        return each * self.accelerator.data_processes
 
     # Training
 
@@ -307,7 +308,7 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
             # A mean over nothing is no number, and so would its gradient be.
             loss = loss * share if share else _nothing(model)
         # Processes average their gradients; the shares are to be summed.
-        self.accelerator.scaler.scale(loss * self.accelerator.num_processes).backward()
+        self.accelerator.scaler.scale(loss * self.accelerator.data_processes).backward()
         return loss.detach()
 
     def compute_loss(
