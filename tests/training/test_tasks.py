@@ -11,6 +11,7 @@ from enfold.base.errors import ArgumentError
 from enfold.cli.main import main
 from enfold.training.tasks import Teaching, prepare_task
 from enfold.training.tasks.fresh import word_piece_tokenizer
+from tests.tokenizers.families.test_plain import m2m_folder
 
 PRAISE, BLAME = ["good", "fine", "great", "nice"], ["bad", "awful", "poor", "sad"]
 PLACES = ["Paris", "London", "Rome", "Oslo"]
@@ -315,3 +316,35 @@ def test_what_is_refused(bert, tmp_path, given, message):
     asked = {"model": bert, "data": reviews(8), "output_dir": str(tmp_path), **QUIET, **given}
     with pytest.raises(ArgumentError, match=message):
         prepare_task("text-classification", **asked)
+
+
+@pytest.mark.parametrize("shape", ["columns", "pairs"])
+def test_a_language_of_several(tmp_path, shape):
+    """What the model writes begins with the code of the target language: in evaluation, and when it is loaded again."""
+    folder = tmp_path / "m2m"
+    m2m_folder(folder)
+    tokenizer = enfold.AutoTokenizer.from_pretrained(folder)
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    room = 1 + max(len(tokenizer), *tokenizer.lang_token_to_id.values())
+    config = enfold.M2M100Config(
+        vocab_size=room, decoder_start_token_id=tokenizer.eos_token_id, **sizes, **heads, **ids
+    )
+    enfold.M2M100ForConditionalGeneration(config).save_pretrained(folder)
+    rows = [{"text": "hello", "label": "welt"}] * 4
+    languages = {"source_lang": "en", "target_lang": "de"}
+    if shape == "pairs":
+        rows = [{"translation": {"en": row["text"], "de": row["label"]}} for row in rows]
+    given = {"model": str(folder), "data": rows, "eval_data": rows, "output_dir": str(tmp_path / "out"), "max_steps": 1}
+    run = prepare_task("translation", options=languages, **given, **QUIET)
+    german = tokenizer.get_lang_id("de")
+    row = run.trainer.train_dataset[0]
+    assert (row["input_ids"][0], row["labels"][0]) == (tokenizer.get_lang_id("en"), german)
+    run.train()
+    written = run.trainer.predict(run.trainer.eval_dataset, max_new_tokens=4).predictions
+    assert (written[:, 1] == german).all()
+    again = enfold.AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
+    assert again.generation_config.forced_bos_token_id == german
+    with pytest.raises(ArgumentError, match="xx"):
+        prepare_task("translation", options={**languages, "target_lang": "xx"}, **given, **QUIET)

@@ -1,12 +1,16 @@
 """Settings of `generate`: a repository's `generation_config.json`, overridden by the call."""
 
 import difflib
+import json
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
+from enfold.base.entries import read_json
 from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.generation import checks
 
+FILE = "generation_config.json"
 # What the reference library also knows → the value that asks for nothing. Any other is refused, not ignored.
 NOT_BUILT: dict[str, Any] = {
     "dola_layers": None,
@@ -212,6 +216,39 @@ class GenerationConfig:
         if known.get("cache_implementation") == "hybrid":  # every cache serves layers of both kinds
             del known["cache_implementation"]
         return cls(**known, not_built=tuple(refused))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, file_name: str | None = None, **options: Any) -> Self:
+        """The settings of a repository, or of a folder; further options are settings, or say where to look.
+
+        Args:
+            file_name: default `generation_config.json`.
+
+        Raises:
+            ArgumentError: an unknown option.
+            HubError and its kin: there is no such file.
+        """
+        from enfold.hub.files import resolve_file
+
+        where = {n: options.pop(n) for n in ("revision", "cache_dir", "token", "local_files_only") if n in options}
+        found = resolve_file(str(name), file_name or FILE, **where)
+        assert found is not None
+        return cls.from_entries(read_json(found)).override(options)
+
+    def save_pretrained(self, folder: str | Path, file_name: str | None = None) -> None:
+        """Write `generation_config.json`."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / (file_name or FILE)).write_text(self.to_json())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What differs from the defaults, as files hold it."""
+        held = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        held |= dict(held.pop("not_built", ()))
+        return {name: value.to_dict() if hasattr(value, "to_dict") else value for name, value in held.items()}
+
+    def to_json(self) -> str:
+        """The same as the text of a file."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def override(self, options: dict[str, Any]) -> Self:
         """With the options of a call.

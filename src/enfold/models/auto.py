@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from enfold.base.entries import read_json
 from enfold.base.errors import ConfigError
-from enfold.models.config import PreTrainedConfig, read_json
+from enfold.models.config import PreTrainedConfig
 from enfold.models.registry import config_class, model_class
 
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder")

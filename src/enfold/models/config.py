@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from enfold.base.entries import read_json
 from enfold.base.errors import ArgumentError, ConfigError
 
 # What every family's configuration answers when its file is silent.
@@ -178,21 +179,6 @@ def head_dim(width: int, heads: int) -> int:
     if width % heads:
         raise ConfigError(f"hidden_size={width} is no multiple of num_attention_heads={heads}: heads need equal sizes")
     return width // heads
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        ConfigError: not UTF-8, not JSON, or not an object.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path} is torn or not JSON ({error}): download it again") from error
-    if not isinstance(entries, dict):
-        raise ConfigError(f"{path} holds a JSON {type(entries).__name__}; expected an object")
-    return entries
 
 
 PretrainedConfig = PreTrainedConfig  # the older spelling

@@ -562,7 +562,7 @@ def read_generation_config(model: PreTrainedModel, request: Request) -> None:
     """Keep the entries of `generation_config.json`, where a model generates and the repository has one."""
     if not hasattr(model, "generate"):
         return
-    from enfold.models.config import read_json
+    from enfold.base.entries import read_json
 
     if Path(request.source).is_file():
         return

@@ -52,6 +52,9 @@ def save_model(
     filename = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
     save_tensors(stored_tensors(model, as_bytes, tensors), folder, max_shard_size=max_shard_size, filename=filename)
     config.save_pretrained(folder)
-    entries = getattr(model, "generation_entries", None)
+    entries = dict(getattr(model, "generation_entries", None) or {})
+    chosen = getattr(model, "generation_settings", None)  # by hand, after the model was loaded
+    if chosen is not None:
+        entries = {name: value for name, value in entries.items() if name not in chosen.known()} | chosen.to_dict()
     if entries:
         (folder / "generation_config.json").write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")

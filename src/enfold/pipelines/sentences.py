@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from enfold.base.entries import read_json
 from enfold.base.errors import ArgumentError, ConfigError, NotBuiltError
 from enfold.hub.files import resolve_file
-from enfold.models.config import read_json
 from enfold.weights.files import open_checkpoint
 
 # One vector a text from its tokens' states, by the names of sentence-transformers. Several are joined in this order.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from enfold.accelerate import operations
+from enfold.base.entries import read_json
 from enfold.base.errors import ArgumentError
 from enfold.generation.config import GenerationConfig
-from enfold.models.config import read_json
 from enfold.training.arguments import TrainingArguments, arguments
 from enfold.training.evaluation import PredictionOutput
 from enfold.training.trainer import Trainer

@@ -95,6 +95,9 @@ class Task:
                 )
         return made
 
+    def ready(self, model: Any) -> None:
+        """Set what the model needs to know of the task beyond its weights."""
+
     def collator(self, model: Any) -> Any:
         """Rows → batch; the trainer's own where None."""
         return None

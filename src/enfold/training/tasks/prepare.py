@@ -110,6 +110,7 @@ def prepare_task(
         task.tokenizer.pad_token = task.tokenizer.eos_token
     if made.config.get("pad_token_id") is None:
         made.config.pad_token_id = task.tokenizer.pad_token_id
+    task.ready(made)
     task.max_length = task.limit(made)
     kind, more = (task.trainer, {}) if teaching is None else teaching.trainer(task, made, task.tokenizer)
     trainer = kind(
