@@ -163,10 +163,10 @@ const std::array<Id, 256>* Bpe::byte_ids() const {
   if (!byte_fallback_) return nullptr;
   const auto is_byte = [&](Id id) { return std::find(bytes_->begin(), bytes_->end(), id) != bytes_->end(); };
   if (is_byte(kNoId)) return nullptr;
-  const auto [lowest, highest] = std::minmax_element(bytes_->begin(), bytes_->end());
+  const auto range = std::minmax_element(bytes_->begin(), bytes_->end());
   bool merged = false;
   merges_.each([&](Id a, Id b, std::uint32_t, Id made) {
-    for (const Id id : {a, b, made}) merged |= id >= *lowest && id <= *highest && is_byte(id);
+    for (const Id id : {a, b, made}) merged |= id >= *range.first && id <= *range.second && is_byte(id);
   });
   if (merged) return nullptr;
   return &*bytes_;

@@ -76,12 +76,13 @@ std::unique_ptr<Marker> Marker::make(const Normalizer* normalizer, const PreToke
     std::string form;
     if (!token.normalized) continue;
     // Tokens that match normalised text are only looked for: a text with one goes the literal path.
-    for (const char c : *added.text(id)) {
-      if (c != ' ') form.push_back(c);
+    const std::string& text = *added.text(id);
+    const bool parts = made->spaces_ == Spaces::gaps || made->collapses_blanks_;
+    for (const char* p = text.data(); p < text.data() + text.size(); p += size_of(p)) {
+      if (parts && is_space(unicode::decode(p))) return nullptr;
     }
-    std::string marked_form;
-    if (form != *added.text(id) || !marked(form, marked_form) || marked_form.empty()) return nullptr;
-    made->added_.add(made->punctuates_ ? made->parted(marked_form) : marked_form, id);
+    if (!marked(text, form) || form.empty()) return nullptr;
+    made->added_.add(made->punctuates_ ? made->parted(form) : form, id);
   }
   made->added_.finish();
   made->prepare();

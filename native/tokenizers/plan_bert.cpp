@@ -49,7 +49,8 @@ class BertPlan final : public Plan {
     // A token begins behind what vanished before it and ends before what vanishes behind it.
     for (Section& section : sections) {
       const bool token = section.id != kNoId;
-      const auto begin = in_raw(scratch.shifts, section.begin, token), end = in_raw(scratch.shifts, section.end, !token);
+      const auto begin = in_raw(scratch.shifts, section.begin, token);
+      const auto end = in_raw(scratch.shifts, section.end, !token);
       if (!begin || !end) return false;
       section.begin = *begin;
       section.end = *end;

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 import transformers.utils.chat_template_utils as theirs_utils
 
-from enfold.base.errors import ArgumentError, NotBuiltError, TemplateError
+from enfold.base.errors import ArgumentError, TemplateError
 from enfold.tokenizers import chat_template as bounds
 from enfold.tokenizers.chat_template import render
 from enfold.tokenizers.tool_schema import get_json_schema
@@ -275,8 +275,6 @@ def test_several_templates_and_none(pairs):
         ours.apply_chat_template(CHAT)
     with pytest.raises(TemplateError, match="no chat template"):
         pairs["gpt2"][0].apply_chat_template(CHAT)
-    with pytest.raises(NotBuiltError):
-        ours.apply_chat_template(CHAT, sanitize_control_tokens=True)
 
 
 @pytest.mark.parametrize("function", [look, everything])

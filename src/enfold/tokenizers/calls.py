@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from enfold.base.errors import ArgumentError, NotBuiltError
+from enfold.base.errors import ArgumentError
 from enfold.base.flat import results_to_arrow
 from enfold.base.logging import get_logger
 from enfold.tokenizers.batch_encoding import BatchEncoding, to_python
@@ -108,6 +108,7 @@ class Calls:
             tokenizer_kwargs: further arguments as a dictionary; they win.
             split_special_tokens: treat special tokens in the text as plain text.
             max_target_length: `max_length` for the target texts.
+            sanitize_control_tokens: the texts come from `apply_chat_template`, which has marked what users wrote.
 
         Returns:
             `input_ids`, then as asked or usual for the model `token_type_ids`, `attention_mask`,
@@ -140,8 +141,12 @@ class Calls:
             truncation.__class__,
             max_length.__class__,
         )
-        if unknown or tokenizer_kwargs or sanitize_control_tokens:
-            options = _with_others(type(self).__call__, options, tokenizer_kwargs, unknown, sanitize_control_tokens)
+        if unknown or tokenizer_kwargs:
+            options = _with_others(type(self).__call__, options, tokenizer_kwargs, unknown)
+        if sanitize_control_tokens:
+            from enfold.tokenizers.control_tokens import encode_marked
+
+            return encode_marked(self, text, text_pair, named(options)[0])  # type: ignore[arg-type]
         prepared = self._prepared(options)
         if text_target is None:
             if text is None:
@@ -391,7 +396,6 @@ def _with_others(
     options: tuple[Any, ...],
     more: Mapping[str, Any] | None,
     unknown: Mapping[str, Any],
-    sanitize: bool,
 ) -> tuple[Any, ...]:
     """The options with those of `tokenizer_kwargs` in their place; refuses arguments that nobody reads."""
     known = [*OPTIONS, "text", "text_pair", "text_target", "text_pair_target", "max_target_length"]
@@ -399,8 +403,6 @@ def _with_others(
         refuse_unknown(function, unknown, known)
     if more and (strange := [key for key in more if key not in OPTIONS]):
         refuse_unknown(function, strange, known)
-    if sanitize:
-        raise NotBuiltError("sanitize_control_tokens=True is not built yet: escape control tokens in the messages.")
     values = {**dict(zip(OPTIONS, options, strict=False)), **(more or {})}
     return (*values.values(), *(values[key].__class__ for key in ("padding", "truncation", "max_length")))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from enfold.base.errors import ArgumentError, NotBuiltError, TemplateError
+from enfold.base.errors import ArgumentError, TemplateError
 from enfold.base.logging import get_logger
 from enfold.tokenizers.tool_schema import get_json_schema
 
@@ -22,6 +22,8 @@ class Chat:
     """`apply_chat_template` and its kin."""
 
     chat_template: str | dict[str, str] | None
+    chat_control_tokens: Sequence[str] | None = None
+    response_template: Mapping[str, Any] | None = None
 
     if TYPE_CHECKING:
         special_tokens_map: dict[str, str]
@@ -59,6 +61,10 @@ class Chat:
             continue_final_message: leave the final message open, so that the model continues it; a string names
                 the field to continue.
             tokenize: False returns the text.
+            sanitize_control_tokens: control tokens in messages, tools, documents and variables become plain text, so
+                that only the template's own act: special tokens, and those of `chat_control_tokens` (where the
+                tokenizer has none, the added tokens that the template writes). Keys of dictionaries are not looked at,
+                nor what a template joins to a token.
             padding, truncation, max_length, return_tensors: as for the tokenizer's call.
             return_dict: False returns the ids alone.
             return_assistant_tokens_mask: mark the tokens that `{% generation %}` blocks wrote, as `assistant_masks`.
@@ -74,8 +80,6 @@ class Chat:
         """
         from enfold.tokenizers.chat_template import render
 
-        if sanitize_control_tokens:
-            raise NotBuiltError("sanitize_control_tokens=True is not built yet: escape control tokens in the messages.")
         return_dict = return_dict and tokenize
         if return_assistant_tokens_mask and not return_dict:
             raise ArgumentError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True.")
@@ -84,15 +88,25 @@ class Chat:
                 "continue_final_message leaves the last message open; it excludes add_generation_prompt (which "
                 "begins a new one) and return_assistant_tokens_mask."
             )
+        if sanitize_control_tokens and (not tokenize or return_assistant_tokens_mask):
+            raise ArgumentError(
+                "sanitize_control_tokens=True needs tokenize=True, and excludes return_assistant_tokens_mask."
+            )
         template = self.get_chat_template(chat_template, tools)
         if return_assistant_tokens_mask and not _GENERATION_TAG.search(template):
             logger.warning(
                 "The chat template has no {%% generation %%} block, so no token will be marked as the assistant's."
             )
         conversations, batched = _conversations(conversation)
-        variables = plain_data({**self.special_tokens_map, **kwargs})
-        variables["tools"] = None if tools is None else plain_data([_tool(tool) for tool in tools])
-        variables["documents"] = None if documents is None else plain_data([_document(entry) for entry in documents])
+        given = plain_data(kwargs)
+        given["tools"] = None if tools is None else plain_data([_tool(tool) for tool in tools])
+        given["documents"] = None if documents is None else plain_data([_document(entry) for entry in documents])
+        if sanitize_control_tokens:
+            from enfold.tokenizers.control_tokens import control_tokens, marked
+
+            tokens = control_tokens(self, template)  # type: ignore[arg-type]
+            conversations, given = marked(conversations, tokens), marked(given, tokens)
+        variables = {**plain_data(self.special_tokens_map), **given}
         variables["add_generation_prompt"] = add_generation_prompt
         texts, spans = [], []
         for messages in conversations:
@@ -112,6 +126,7 @@ class Chat:
             add_special_tokens=False,
             return_tensors=return_tensors,
             tokenizer_kwargs=tokenizer_kwargs,
+            sanitize_control_tokens=sanitize_control_tokens,
         )
         if not return_dict:
             return out["input_ids"]

@@ -326,6 +326,15 @@ def compile_template(source: str) -> jinja2.Template:
     return jinja2.Template.from_code(environment, code, environment.make_globals(None))  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=64)
+def literals(source: str) -> str:
+    """What a chat template writes of its own, its text and strings, each behind a NUL that no token holds."""
+    tree = _Environment().parse(source, filename=_NAME)
+    texts = [node.data for node in tree.find_all(nodes.TemplateData)]
+    texts += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+    return "\0".join(dict.fromkeys(texts))
+
+
 def render(source: str, variables: Mapping[str, Any]) -> tuple[str, list[tuple[int, int]]]:
     """Run a chat template.
 

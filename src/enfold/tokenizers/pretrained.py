@@ -54,6 +54,8 @@ OPTIONS = frozenset(
         "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
         "split_special_tokens",
         "chat_template",
+        "chat_control_tokens",
+        "response_template",
         "add_bos_token",
         "add_eos_token",
         "add_prefix_space",
@@ -209,6 +211,10 @@ class PreTrainedTokenizerFast(Vocabulary, SpecialTokens, Calls, Chat, Saving, Re
         if isinstance(template, (list, tuple)):
             template = {entry["name"]: entry["template"] for entry in template}
         self.chat_template = template
+        self.chat_control_tokens = options.get("chat_control_tokens")
+        if not isinstance(self.chat_control_tokens, (list, tuple, type(None))):
+            raise ArgumentError(f"chat_control_tokens must be a list of tokens, got {self.chat_control_tokens!r:.80}.")
+        self.response_template = options.get("response_template")
         family = type(self).family
         for key in family.defaults if family is not None else ():
             if key not in NAMED and not key.endswith("_token") and not hasattr(type(self), key):

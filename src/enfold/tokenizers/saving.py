@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 # Kept by other files, or of no meaning elsewhere.
 _NOT_SAVED = frozenset({"chat_template", "model_specific_special_tokens", "add_bos_token", "add_eos_token", "max_len"})
 # Attributes that may have changed since the tokenizer was made.
-_LIVE = ("padding_side", "truncation_side", "model_input_names", "clean_up_tokenization_spaces", "split_special_tokens")
+_LIVE = (
+    "padding_side",
+    "truncation_side",
+    "model_input_names",
+    "clean_up_tokenization_spaces",
+    "split_special_tokens",
+    "chat_control_tokens",
+    "response_template",
+)
 
 
 class Saving:

@@ -219,6 +219,17 @@ def test_tokens_in_normalised_text_with_marks():
     assert_same(ours.encode_batch(samples), tokenizer.encode_batch(samples), samples)
 
 
+@pytest.mark.parametrize("family", ["t5", "breaks", "punctuation", "nothing"])
+def test_tokens_in_normalised_text_with_white_space_of_their_own(family):
+    tokenizer = tokenizers.Tokenizer.from_str(unigram(family))
+    # A token of which the normaliser leaves nothing hangs the reference.
+    tokenizer.add_tokens(["a\tb", "x.\u00a0y", *(["\n\n"] if family in ("t5", "nothing") else [])])
+    samples = ["\n\n", "the\n\nof", " \n\n ", "a\tb", "ba\tbe", "x.\u00a0y", "x. y", "a b", "\n"]
+    samples += texts(5, 200)
+    ours = Tokenizer.from_str(tokenizer.to_str())
+    assert_same(ours.encode_batch(samples), tokenizer.encode_batch(samples), samples)
+
+
 @pytest.mark.parametrize("change", ["dropout", "nothing for unknown characters", "ignored merges", "another mark"])
 def test_what_the_plan_does_not_know_goes_the_literal_path(change):
     spec = json.loads(bpe("always-True"))
