@@ -9,8 +9,10 @@ faster). polars and duckdb are there for orientation: they work on the whole tab
 
 import os
 import random
+import resource
 import secrets
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -41,10 +43,15 @@ def columns(rows: int) -> dict[str, list]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    # What this process and its children compute: clocks on the wall mean little on a machine with other work.
-    started = sum(os.times()[:4])
+    started = _busy()
     work()
-    return sum(os.times()[:4]) - started
+    return _busy() - started
+
+
+def _busy() -> float:
+    # What this process and its children compute: clocks on the wall mean little on a machine with other work.
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def measure(
@@ -57,8 +64,8 @@ def measure(
         for other, work in others.items():
             times[other].append(seconds(work))
     medians = {side: statistics.median(values) for side, values in times.items()}
-    shown = "  ".join(f"{side} {value:7.2f} s" for side, value in medians.items())
-    print(f"{name:34s} {shown}   {medians['datasets'] / max(medians['enfold'], 0.01):6.1f} x", flush=True)
+    shown = "  ".join(f"{side} {value * 1000:8.1f} ms" for side, value in medians.items())
+    print(f"{name:34s} {shown}   {medians['datasets'] / medians['enfold']:6.1f} x", flush=True)
 
 
 def last(iterable) -> object:
@@ -143,21 +150,30 @@ def tokenized(ours, theirs, folder: str) -> None:
             )
 
 
-def memory(folder: str) -> None:
-    """Private memory of a process after mapping the file and reading every row once."""
-    program = (
-        "import sys, psutil; sys.path[:0] = {path!r}; {imports}; data = {load}\n"
-        "before = psutil.Process().memory_full_info().uss\n"
-        "for row in data: pass\n"
-        "print((psutil.Process().memory_full_info().uss - before) // 2**20)"
-    )
-    import subprocess
+READING = """
+import re, sys
+sys.path[:0] = {path!r}
+from {library} import load_from_disk
 
-    for side in ("enfold.datasets", "datasets"):
-        imports = f"from {side} import load_from_disk"
-        code = program.format(path=sys.path, imports=imports, load=f"load_from_disk({folder!r})")
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        print(f"memory of reading every row once: {side} {done.stdout.strip()} MB")
+def held():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+data = load_from_disk({folder!r})
+next(iter(data))
+before = most = held()
+for number, row in enumerate(data):
+    if number % 500 == 0:
+        most = max(most, held())
+print(f"{{most - before:.1f}}")
+"""
+
+
+def memory(folder: str) -> None:
+    """What reading every row once adds to a process's memory, the pages of the mapped file left out."""
+    for library in ("enfold.datasets", "datasets"):
+        program = READING.format(path=sys.path, library=library, folder=folder)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        print(f"memory of reading every row once: {library} {done.stdout.strip()} MB")
 
 
 def main() -> None:
@@ -172,8 +188,7 @@ def main() -> None:
         print(f"{rows} rows, {size:.0f} MB, {psutil.cpu_count()} cores; medians of {ROUNDS} rounds")
         transformations(ours, theirs, data.to_polars())
         if len(sys.argv) > 2:
-            texts = [data.select_columns("text").take(rows // 5) for data in (ours, theirs)]
-            tokenized(*texts, sys.argv[2])
+            tokenized(ours.select_columns("text"), theirs.select_columns("text"), sys.argv[2])
         memory(f"{folder}/ours")
 
 

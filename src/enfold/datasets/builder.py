@@ -155,7 +155,7 @@ class DatasetBuilder:
         if self._fresh and folder.exists():
             remove(folder)
         self._fresh = False
-        _remove_if_lost(folder)
+        unsynced = _unsynced(folder)
         boot = boot_id()
 
         def build(unfinished: Path) -> None:
@@ -165,7 +165,7 @@ class DatasetBuilder:
 
         # Waiting for the disk can take longer than reading. The mark says that nobody waited, and since which start of
         # the machine: until the next one, what was written is there.
-        if build_once(folder, build, sync=not boot) and boot:
+        if (build_once(folder, build, sync=not boot) and boot) or unsynced:
             sync_later(folder, _UNSYNCED)
         self._folder = folder
         self.info = DatasetInfo.from_directory(folder)
@@ -319,11 +319,13 @@ def bytes_of(size: int | str | None) -> int:
     raise ArgumentError(f"max_shard_size={size!r}; write bytes, or '500MB', '2GiB'.")
 
 
-def _remove_if_lost(folder: Path) -> None:
-    """Remove a build that had not reached the disk when the machine stopped."""
+def _unsynced(folder: Path) -> bool:
+    """Whether a build may not have reached the disk; if the machine has stopped since, it is removed."""
     try:
         built = (folder / _UNSYNCED).read_text()
     except OSError:
-        return
+        return False
     if built != boot_id():
         remove(folder)
+        return False
+    return True

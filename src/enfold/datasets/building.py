@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from enfold.base.errors import ArgumentError, DatasetError
 from enfold.datasets.splits import Slice, SplitDict, SplitInfo
+from enfold.datasets.table import open_mapped
 from enfold.datasets.workers import run_tasks
 
 if TYPE_CHECKING:
@@ -216,8 +217,7 @@ def read_rows(
         start += length
         if first < last or not tables:
             path = str(folder / name)
-            source = pa.OSFile(path) if in_memory else pa.memory_map(path)
-            table = pa.ipc.open_stream(source).read_all()
+            table = open_mapped(path, in_memory=in_memory)
             if first >= last:
                 tables.append(table.slice(0, 0))
                 continue

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ from enfold.base.logging import get_logger
 _logger = get_logger("enfold.datasets")
 # Waiting longer than this for another process is worth a line.
 _PATIENCE_SECONDS = 5.0
+# Until what was built is brought to the disk.
+_PAUSE_SECONDS = 2.0
 
+_syncing: set[Path] = set()
 _enabled = True
 _scratch: tempfile.TemporaryDirectory | None = None
 
@@ -155,14 +159,23 @@ def boot_id() -> str:
 
 
 def sync_later(folder: Path, mark: str) -> None:
-    """Bring a folder to the disk while the program goes on, then remove the file `mark` from it."""
+    """Bring a folder to the disk while the program goes on, then remove the file `mark` from it.
+
+    It waits a moment: who reads what was just written would wait behind the disk.
+    """
 
     def work() -> None:
+        time.sleep(_PAUSE_SECONDS)
         try:
             whole.sync(folder)
             whole.sync_folder(folder.parent)
             (folder / mark).unlink(missing_ok=True)
         except OSError as error:
             _logger.debug("%s was not synced: %s", folder, error)
+        finally:
+            _syncing.discard(folder)
 
+    if folder in _syncing:
+        return
+    _syncing.add(folder)
     threading.Thread(target=work, name="enfold-sync", daemon=True).start()

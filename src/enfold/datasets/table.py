@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from enfold.base.errors import DatasetError
+from enfold.datasets.mapped import mapped
 
 
 def open_mapped(path: str | PathLike[str], *, in_memory: bool = False) -> pa.Table:
@@ -17,7 +18,7 @@ def open_mapped(path: str | PathLike[str], *, in_memory: bool = False) -> pa.Tab
         in_memory: read all of it instead.
     """
     try:
-        with pa.OSFile(fspath(path)) if in_memory else pa.memory_map(fspath(path)) as source:
+        with pa.OSFile(fspath(path)) if in_memory else mapped(fspath(path)) as source:
             return _read(source)
     except FileNotFoundError:
         raise
@@ -40,8 +41,8 @@ def _read(source: pa.NativeFile) -> pa.Table:
     return reader.read_all()
 
 
-# Rows per record batch from which on they are taken together.
-SPARSE = 8
+# Rows per record batch from which on they are taken together: taking from a batch costs as much as so many views.
+SPARSE = 32
 
 
 class Blocks:
@@ -99,7 +100,7 @@ class Blocks:
             return table
         back = np.empty(count, np.int64)
         back[order] = np.arange(count)
-        return table.combine_chunks().take(pa.array(back))
+        return table.take(pa.array(back))
 
     def _picked(self, owner: int, indices: np.ndarray) -> pa.RecordBatch:
         return self._batches[owner].take(pa.array(indices - self._offsets[owner]))

@@ -262,8 +262,12 @@ def _no_further_than(layer: int, model: Any) -> Iterator[None]:
     from enfold.nn.modules import Stack
 
     stack = getattr(model, "stack", None)
-    plain = isinstance(stack, Stack) and type(stack).forward is Stack.forward and type(stack).finish is Stack.finish
-    if not plain or not 0 <= layer < len(stack.spec.depths):
+    if (
+        not isinstance(stack, Stack)
+        or type(stack).forward is not Stack.forward
+        or type(stack).finish is not Stack.finish
+        or not 0 <= layer < len(stack.spec.depths)
+    ):
         yield
         return
     whole = stack.spec
