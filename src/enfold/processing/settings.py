@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from enfold.base.errors import ArgumentError, ConfigError, EntryNotFoundError
+from enfold.base.entries import read_json
+from enfold.base.errors import ArgumentError, EntryNotFoundError
 
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download")
 # Accepted because users pass them: there is one implementation, and no code of repositories is run.
@@ -116,21 +117,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise ArgumentError(f"a setting is a {type(value).__name__}, which no settings file can hold")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        ConfigError: not UTF-8, not JSON, or not an object.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path} is torn or not JSON ({error}): download it again") from error
-    if not isinstance(entries, dict):
-        raise ConfigError(f"{path} holds a JSON {type(entries).__name__}; expected an object")
-    return entries
 
 
 def read_file(source: str | Path, name: str, **options: Any) -> dict[str, Any] | None:
