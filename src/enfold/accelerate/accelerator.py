@@ -176,7 +176,7 @@ class Accelerator:
         return model
 
     def _divide(self, model: nn.Module) -> None:
-        """Split a model's ops over the processes that share them."""
+        """Split a model's ops, and the texts that it reads, over the processes that share them."""
         config = self.parallelism_config
         split = model.__dict__.get("splitting")
         if split is not None and (config is None or config.tp_size != split.ranks):
@@ -191,6 +191,11 @@ class Accelerator:
             for prepared in self._optimizers:
                 self._follow(prepared.optimizer)
 
+        if config is not None and self.device_mesh is not None and config.cp_enabled:
+            from enfold.accelerate.context_parallel import context_parallel
+
+            context_parallel(model, self.device_mesh["cp"])
+
     def _follow(self, optimizer: Optimizer) -> None:
         """Let an optimiser made before its model was split move the parts."""
         if self._replaced:
@@ -204,7 +209,7 @@ class Accelerator:
         if self.parallelism_config is not None and self.device_mesh is not None:
             if self.parallelism_config.tp_size == self.num_processes:
                 return model
-            group = self.device_mesh["dp_cp"].get_group()
+            group = self.parallelism_config.joint_meshes["dp_cp"].get_group()
         if "splitting" in model.__dict__:
             from enfold.accelerate.averaging import Averaging
 

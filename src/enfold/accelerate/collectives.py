@@ -6,11 +6,15 @@ leave       sum over ranks      as it is
 join        side by side        each rank's own part
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 from torch.distributed import ProcessGroup
+
+from enfold.accelerate.randomness import set_seed
 
 
 def total(x: Tensor, group: ProcessGroup) -> Tensor:
@@ -101,3 +105,23 @@ def shares(size: int, ranks: int) -> tuple[int, ...]:
     """How many of `size` entries each rank keeps, where torch cuts them (`torch.chunk`)."""
     each = -(-size // ranks)
     return tuple(max(min(each, size - rank * each), 0) for rank in range(ranks))
+
+
+@contextmanager
+def drawing_apart(rank: int, *, enabled: bool = True) -> Iterator[None]:
+    """Where each rank draws numbers of its own, from seeds that all draw alike; afterwards all draw alike again."""
+    if not enabled:
+        yield
+        return
+    seed = int(torch.randint(2**62, ()))
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed + rank)
+        yield
+
+
+def same_generators(group: ProcessGroup) -> None:
+    """All ranks of a group draw what its first one would."""
+    seed = [int(torch.randint(2**31, ()))]
+    distributed.broadcast_object_list(seed, group_src=0, group=group)
+    set_seed(seed[0])

@@ -22,7 +22,7 @@ class ParallelismConfig:
         dp_shard_size: processes that read other data, and share the weights in parts (FSDP).
         tp_size: processes that share the heads and channels of every op (tensor parallelism); they read the same data.
         cp_size: processes that share each text (context parallelism); they read the same data.
-        device_mesh: the processes, once `get_device_mesh` has been asked.
+        device_mesh: the processes, once `get_device_mesh` has been asked; `joint_meshes`, of several dimensions as one.
 
     Raises:
         ArgumentError: a size below one.
@@ -38,6 +38,7 @@ class ParallelismConfig:
 
     def __post_init__(self) -> None:
         self.device_mesh: DeviceMesh | None = None
+        self.joint_meshes: dict[str, DeviceMesh] = {}
         for name in ("dp_replicate_size", "dp_shard_size", "tp_size", "cp_size", "sp_size"):
             given = getattr(self, name)
             if given is None:  # the launcher's choice
@@ -120,7 +121,7 @@ class ParallelismConfig:
         ):
             parts = tuple(name for name in of if name in names)
             if parts:
-                mesh[parts]._flatten(joint)
+                self.joint_meshes[joint] = mesh[parts]._flatten(joint)
         return mesh
 
     def get_device_mesh(self, device_type: str | None = None) -> DeviceMesh | None:
@@ -140,7 +141,8 @@ class ParallelismConfig:
         if self.data_parallel_size == 1:
             state.share_data(0, 1)
         else:
-            state.share_data(mesh["dp"].get_local_rank(), self.data_parallel_size, mesh["dp"].get_group())
+            data = self.joint_meshes["dp"]
+            state.share_data(data.get_local_rank(), self.data_parallel_size, data.get_group())
 
     def to_json(self) -> dict[str, Any]:
         """The sizes, for a file."""

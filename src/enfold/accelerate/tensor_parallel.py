@@ -8,7 +8,6 @@ op computes with this rank's part as a plain tensor, over its own heads and chan
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn import functional as F
 
-from enfold.accelerate.collectives import enter, join, leave, shares
+from enfold.accelerate.collectives import drawing_apart, enter, join, leave, same_generators, shares
 from enfold.base.errors import ArgumentError
 from enfold.base.logging import get_logger
 from enfold.nn import kernels
@@ -180,7 +179,7 @@ class Splitting:
             What has taken the place of each parameter, for optimisers.
         """
         group = mesh.get_group()
-        _same_generators(group)
+        same_generators(group)
         if not self.ops and not self.tables:
             logger.warning("nothing of %s is split: no op has a plan for %s ranks", _kind(self.model), self.ranks)
         views = {name: self._view(name, parameter, group) for name, parameter in self._parameters()}
@@ -348,26 +347,6 @@ def _norm_over_all(self: Any, x: Tensor) -> Tensor:
     wide, count = x.float(), x.shape[-1] * distributed.get_world_size(self.group)
     squares = enter(leave(wide.square().sum(-1, keepdim=True), self.group), self.group) / count
     return self.weight * (wide * torch.rsqrt(squares + self.eps)).to(x.dtype)
-
-
-@contextmanager
-def drawing_apart(rank: int, *, enabled: bool = True) -> Iterator[None]:
-    """Where each rank draws numbers of its own, from seeds that all draw alike; afterwards all draw alike again."""
-    if not enabled:
-        yield
-        return
-    seed = int(torch.randint(2**62, ()))
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed + rank)
-        yield
-
-
-def _same_generators(group: ProcessGroup) -> None:
-    """All ranks of a group draw what its first one would."""
-    seed = [int(torch.randint(2**62, ()))]
-    distributed.broadcast_object_list(seed, group_src=0, group=group)
-    torch.manual_seed(seed[0])
 
 
 def _here(held: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from enfold.models.config import PreTrainedConfig
 from enfold.models.positions import rope, yarn_magnitude
 from enfold.nn import spec
 from enfold.nn.attention import Query
-from enfold.nn.cache import Packed, Stored
+from enfold.nn.cache import Stored
 from enfold.nn.linear import Group, Linear, untouched
 from enfold.nn.modules import Attention, Context, norm
 from enfold.nn.rope import rotate
@@ -105,7 +105,7 @@ class Latent(Attention):
             kept = (latents.detach() if fresh else latents).unsqueeze(1)
             store = cache.write_one(depth, where, kept)  # [B, 1, capacity, r + R]
         if cache is None or fresh:
-            return self.answer(q, Packed(*self.expanded(latents), where.lengths, where.offsets), context, seen)
+            return self.answer(q, context.packed(*self.expanded(latents)), context, seen)
         if where.decoding and seen is None and not torch.is_grad_enabled() and untouched(self.kv_up):
             return self.o(self.absorbed(q, store, context).flatten(1))
         longest = max(where.after)

@@ -152,17 +152,53 @@ def run_stack(
         )
         if stack.embed.types is not None:
             check_ids(types, stack.embed.types.num_embeddings, "token_type_ids")
-    x = stack.embed(
-        ids,
-        where,
-        vectors=None if inputs_embeds is None else packing.pack(inputs_embeds),
-        types=types,
-    )
-    context = Context(where, cache=cache, source=source and source[0], backend=backend, trace=trace)
-    packed = stack(x, context)
+    vectors = None if inputs_embeds is None else packing.pack(inputs_embeds)
+    if stack.sharing is not None:
+        packed = _run_shared(stack, where, ids, vectors, types, cache, backend, trace)
+    else:
+        context = Context(where, cache=cache, source=source and source[0], backend=backend, trace=trace)
+        packed = stack(stack.embed(ids, where, vectors=vectors, types=types), context)
     if cache is not None:
         cache.advance(where, columns)
     return States(packed, packing, where, cache, trace, source=source and source[1])
+
+
+def _run_shared(
+    stack: Stack,
+    where: Where,
+    ids: Tensor | None,
+    vectors: Tensor | None,
+    types: Tensor | None,
+    cache: Cache | None,
+    backend: str | None,
+    trace: Trace,
+) -> Tensor:
+    """States [N, D] of texts that several processes share; each runs over its part of them.
+
+    Raises:
+        ArgumentError: a cache, something to be traced, distances over a mask with gaps, or texts too short to share.
+    """
+    asked = {
+        "past_key_values": cache,
+        "output_hidden_states": trace.hidden,
+        "output_attentions": trace.attentions,
+        "output_router_logits": trace.routers,
+        "a mask with gaps": where.columns if stack.biased else None,
+    }
+    for name, given in asked.items():
+        if given is not None:
+            raise ArgumentError(f"{name} can't be had where processes share the texts (cp_size above 1): leave it out")
+    share = stack.sharing.share(where)
+    if not all(share.sizes):
+        raise ArgumentError(
+            f"texts of {list(where.lengths)} tokens are too short for {len(share.sizes)} processes to share"
+        )
+    mine = share.where()
+    ids, vectors, types = (None if x is None else share.take(x) for x in (ids, vectors, types))
+    assert stack.embed is not None
+    with share.drawing(training=stack.training):
+        x = stack.embed(ids, mine, vectors=vectors, types=types)
+        return share.gathered(stack(x, Context(mine, backend=backend, trace=trace)))
 
 
 def _check_positions(stack: Stack, positions: Tensor) -> None:
@@ -263,6 +299,7 @@ class SingleStack(PreTrainedModel):
             output_router_logits = routed and config.output_router_logits
         cache = as_cache(past_key_values)
         remember = self.caches and sequence_ids is None and (config.use_cache if use_cache is None else use_cache)
+        remember = remember and self.stack.sharing is None
         if cache is None and remember and not self.training:
             cache = Cache()
         if self.decoder and sequence_ids is None and cache is None and attention_mask is None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from enfold.base.errors import ArgumentError
 from enfold.nn import kernels
-from enfold.nn.cache import Packed, Stored
+from enfold.nn.cache import Packed, Spans, Stored
 from enfold.nn.where import Where
 
 
@@ -64,7 +64,7 @@ class Query:
     """One call: q [N, H, d] of the tokens at `where`, over `keys`."""
 
     q: Tensor
-    keys: Packed | Stored
+    keys: Packed | Spans | Stored
     rule: Rule
     where: Where
     bias: Bias | None = None

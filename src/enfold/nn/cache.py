@@ -31,6 +31,28 @@ class Packed:
 
 
 @dataclass
+class Spans:
+    """Keys and values of packed texts [M, kv_heads, head_dim], of which each sequence of queries sees a part.
+
+    Attributes:
+        lengths, starts: of the parts.
+    """
+
+    keys: Tensor
+    values: Tensor
+    lengths: tuple[int, ...]
+    starts: tuple[int, ...]
+    offsets: tuple[int, ...] = ()  # those of the queries are never its own
+
+    def run(self, first: int, end: int) -> tuple[Tensor, Tensor]:
+        """Sequences `first…end`, all of one length L: two [G, kv_heads, L, head_dim] tensors."""
+        length, starts = self.lengths[first], self.starts[first:end]
+        parts = ([x[start : start + length] for start in starts] for x in (self.keys, self.values))
+        keys, values = (torch.stack(every).transpose(1, 2) for every in parts)
+        return keys, values
+
+
+@dataclass
 class Stored:
     """Keys and values in a cache's storage: [B, kv_heads, capacity, head_dim] each, `lengths[b]` of them valid."""
 

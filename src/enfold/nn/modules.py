@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from enfold.base.errors import ArgumentError, LengthError
 from enfold.nn import kernels, spec
 from enfold.nn.attention import Bias, Query, Rule, attend
-from enfold.nn.cache import Cache, Packed, Stored
+from enfold.nn.cache import Cache, Packed, Spans, Stored
 from enfold.nn.int8 import intact
 from enfold.nn.kernels import plain
 from enfold.nn.linear import Embedding, Group, Linear, untouched
@@ -85,6 +85,12 @@ class Context:
             positions = self.where.positions
             memo[key] = (cos[positions].unsqueeze(1), sin[positions].unsqueeze(1))
         return memo[key]
+
+    def packed(self, keys: Tensor, values: Tensor) -> Packed | Spans:
+        """Keys and values [N, kv_heads, head_dim] that the tokens bring, as the tokens see them."""
+        if self.where.share is not None:
+            return self.where.share.keys(keys, values)
+        return Packed(keys, values, self.where.lengths, self.where.offsets)
 
     def tables(self, rope: spec.Rope, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of all positions that occur: [P, dim] each."""
@@ -196,7 +202,7 @@ class Attention(nn.Module):
         if self.spec.rope is not None:
             cos, sin = context.rope(self.spec.rope, x)
             q, k = (rotate(x, cos, sin, self.spec.rope.pairs) for x in (q, k))
-        keys = Packed(k, v, context.where.lengths, context.where.offsets)
+        keys = context.packed(k, v)
         if cache is not None:
             fresh = not cache.lengths  # the first call attends to what it brings, and keeps its gradient
             stored = cache.write(depth, context.where, *((k.detach(), v.detach()) if fresh else (k, v)))
@@ -451,6 +457,7 @@ class Stack(nn.Module):
             self.relative = (Alibi if isinstance(given.relative, spec.Alibi) else Relative)(given.relative)  # type: ignore[arg-type]
         self.norm = norm(given.norm, given.width)
         self.checkpointing = False
+        self.sharing: Any = None  # how several processes share texts (`enfold.accelerate`)
         self._ropes: dict[spec.Rope, RopeTable] = {}
 
     @property

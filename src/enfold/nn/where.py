@@ -10,6 +10,7 @@ A padded batch with a mask is packed on entry and unpacked on exit, so no matrix
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class Where:
         past: tokens of each sequence that a cache already holds, counted like `lengths`.
         columns: [N] int64, each token's column, where padding stands between the tokens of some sequence: what looks
             at distances counts it.
+        share: where several processes share the texts, what this one has of them (`enfold.accelerate`).
         memo: values computed once per forward pass and shared by all layers (rotary tables, biases).
     """
 
@@ -37,6 +39,7 @@ class Where:
     past: tuple[int, ...] | None = None
     columns: Tensor | None = None
     memo: dict = field(default_factory=dict, repr=False)
+    share: Any = None
 
     def __post_init__(self) -> None:
         if self.end < 0:
