@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from enfold.accelerate import folders
+from enfold.accelerate import folders, parts
 from enfold.accelerate.launch import LaunchConfig
 from enfold.base.errors import ArgumentError, ConfigError, NotBuiltError
 from enfold.base.whole import remove
@@ -27,18 +27,18 @@ class Dying(TrainerCallback):
         if state.global_step == 5 and os.environ["RANK"] == "1" and sys.argv[3] == "die":
             os.kill(os.getpid(), 9)
 
-run = trainer(*sys.argv[1:3], int(os.environ["WORLD_SIZE"]))
+run = trainer(*sys.argv[1:3], int(os.environ["WORLD_SIZE"]), int(sys.argv[4]))
 run.add_callback(Dying)
 run.train(resume_from_checkpoint=sys.argv[3] == "resume")
 """
 
 
-def trainer(folder, output, processes):
-    """The same steps on one process and on two."""
+def trainer(folder, output, processes, rows=26):
+    """The same steps on one process and on two; of 25 rows, the second process gets none of the last batch."""
     return little.trainer(
         little.load_classifier(Path(folder)),
         Path(output),
-        little.rows(26),
+        little.rows(rows),
         per_device_train_batch_size=4,
         gradient_accumulation_steps=2 // processes,
         num_train_epochs=2,
@@ -49,9 +49,12 @@ def trainer(folder, output, processes):
     )
 
 
-def launched(script, *arguments):
+def launched(script, *arguments, options=()):
     done = subprocess.run(
-        [sys.executable, "-m", "enfold.cli.main", "launch", "--cpu", "--nproc-per-node", "2", script, *arguments],
+        [
+            *(sys.executable, "-m", "enfold.cli.main", "launch", "--cpu", "--nproc-per-node", "2", *options),
+            *(script, *arguments),
+        ],
         capture_output=True,
         text=True,
         timeout=150,
@@ -72,7 +75,7 @@ def test_a_rank_dies_and_the_run_goes_on_with_one_process_and_with_two(classifie
     whole.train()
 
     output = tmp_path / "run"
-    code, errors, ended = launched(str(script), str(classifier), str(output), "die")
+    code, errors, ended = launched(str(script), str(classifier), str(output), "die", "26")
     assert code == 1
     assert "rank 1 (process " in errors.splitlines()[-1]
     assert "signal 9 (SIGKILL)" in errors.splitlines()[-1]
@@ -86,11 +89,41 @@ def test_a_rank_dies_and_the_run_goes_on_with_one_process_and_with_two(classifie
     close(one.model, whole.model)
     for left in checkpoints.checkpoints(output)[3:]:
         remove(left)
-    code, errors, _ = launched(str(script), str(classifier), str(output), "resume")
+    code, errors, _ = launched(str(script), str(classifier), str(output), "resume", "26")
     assert code == 0, errors
     last = checkpoints.checkpoints(output)[-1]
     assert last.name == "checkpoint-8"
     close(little.load_classifier(last), whole.model)
+
+
+def test_models_in_parts_go_on_in_one_process_and_in_two(classifier, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    config = tmp_path / "parts.yaml"
+    config.write_text("{distributed_type: FSDP, fsdp_config: {fsdp_version: 2, fsdp_reshard_after_forward: true}}")
+    whole = trainer(classifier, tmp_path / "whole", 1, 25)
+    whole.train()
+
+    output, options = tmp_path / "run", ("--config-file", str(config))
+    code, errors, ended = launched(str(script), str(classifier), str(output), "die", "25", options=options)
+    assert code == 1
+    assert "rank 1 (process " in errors.splitlines()[-1]
+    assert "signal 9 (SIGKILL)" in errors.splitlines()[-1]
+    last = checkpoints.checkpoints(output)[-1]
+    assert last.name == "checkpoint-4"
+    assert ended - last.stat().st_mtime < 30
+    parts.read_metadata(last / "pytorch_model_fsdp_0")  # whole
+
+    one = trainer(classifier, output, 1, 25)
+    one.train(resume_from_checkpoint=True)
+    close(one.model, whole.model)
+    remove(output / "checkpoint-8")
+    options = ("--use-fsdp", "--fsdp-state-dict-type", "SHARDED_STATE_DICT")
+    code, errors, _ = launched(str(script), str(classifier), str(output), "resume", "25", options=options)
+    assert code == 0, errors
+    assert main(["merge-weights", str(output / "checkpoint-8"), str(tmp_path / "merged")]) == 0
+    close(little.load_classifier(tmp_path / "merged"), whole.model)
+    assert {path.name for path in (tmp_path / "merged").iterdir()} == {"config.json", "model.safetensors"}
 
 
 def close(one, other):
@@ -129,12 +162,23 @@ def test_a_configuration_is_written_and_read_by_both(tmp_path, capsys):
     theirs.to_yaml_file(str(file))
     assert LaunchConfig.from_file(file) == ours
 
+    asked = ["--use-fsdp", "--num-processes", "2", "--fsdp-min-num-params", "9", "--config-file", str(file)]
+    assert main(["launch", "config", *asked]) == 0
+    theirs = ClusterConfig.from_yaml_file(str(file))
+    assert (theirs.distributed_type, theirs.fsdp_config) == ("FSDP", {"fsdp_min_num_params": "9"})
+    assert LaunchConfig.from_file(file).plugin().min_num_params == 9
+
 
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("distributed_type: FSDP", NotBuiltError, "FSDP"),
-        ("fsdp_config: {a: 1}", NotBuiltError, "fsdp_config"),
+        ("distributed_type: DEEPSPEED", NotBuiltError, "DEEPSPEED"),
+        ("deepspeed_config: {a: 1}", NotBuiltError, "deepspeed_config"),
+        ("fsdp_config: {fsdp_version: 2}", ConfigError, "distributed_type='FSDP'"),
+        ("{distributed_type: FSDP, fsdp_config: {fsdp_version: 1}}", NotBuiltError, "FSDP2 is built"),
+        ("{distributed_type: FSDP, fsdp_config: {fsdp_colour: 1}}", ConfigError, "no option 'fsdp_colour'"),
+        ("{distributed_type: FSDP, fsdp_config: {fsdp_forward_prefetch: true}}", NotBuiltError, "forward_prefetch"),
+        ("{distributed_type: FSDP, fsdp_config: {fsdp_sharding_strategy: HYBRID_SHARD}}", NotBuiltError, "HYBRID"),
         ("rdzv_backend: c10d", NotBuiltError, "rdzv_backend"),
         ("num_process: 2", ConfigError, "unknown entry 'num_process'"),
         ("- 1", ConfigError, "holds no entries"),

@@ -18,10 +18,12 @@ _NAMES = {
     "load_checkpoint_in_model": "enfold.accelerate.placement",
     "infer_auto_device_map": "enfold.accelerate.device_map",
     "Accelerator": "enfold.accelerate.accelerator",
+    "FullyShardedDataParallelPlugin": "enfold.accelerate.fsdp",
     "ParallelismConfig": "enfold.accelerate.parallelism",
     "PartialState": "enfold.accelerate.processes",
     "ProjectConfiguration": "enfold.accelerate.state",
     "find_executable_batch_size": "enfold.accelerate.memory",
+    "merge_fsdp_weights": "enfold.accelerate.merging",
     "prepare_data_loader": "enfold.accelerate.loading",
     "release_memory": "enfold.accelerate.memory",
     "set_seed": "enfold.accelerate.randomness",
@@ -31,7 +33,6 @@ _NAMES = {
 _NOT_BUILT = [
     "AcceleratorState",
     "DistributedType",
-    "FullyShardedDataParallelPlugin",
     "notebook_launcher",
 ]
 

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from enfold.accelerate import operations, state
+from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
 from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
 from enfold.accelerate.parallelism import ParallelismConfig
 from enfold.accelerate.processes import PartialState
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
-from enfold.base.errors import ArgumentError, CheckpointError
+from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError
 from enfold.base.whole import remove
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,6 +46,8 @@ class Accelerator:
         even_batches: at the end of the data, repeat rows so that every process gets as many batches.
         step_scheduler_with_optimizer: a prepared scheduler steps once for each process, when the optimiser does.
         project_dir, project_config: where `save_state` writes without a folder.
+        fsdp_plugin: leave each process a part of the weights (FSDP2); by default what the launcher says. One process
+            alone keeps them whole.
         use_stateful_dataloader: after `load_state`, prepared loaders go on behind the last batch that they gave;
             otherwise they begin anew, in the same order, and `skip_first_batches` goes on.
         parallelism_config: how the processes divide the work; by default each reads other data.
@@ -60,6 +64,7 @@ class Accelerator:
         even_batches: bool = True,
         step_scheduler_with_optimizer: bool = True,
         find_unused_parameters: bool = False,
+        fsdp_plugin: FullyShardedDataParallelPlugin | None = None,
         project_dir: str | Path | None = None,
         project_config: ProjectConfiguration | None = None,
         use_stateful_dataloader: bool = False,
@@ -82,6 +87,9 @@ class Accelerator:
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.step_scheduler_with_optimizer = step_scheduler_with_optimizer
         self.find_unused_parameters = find_unused_parameters
+        self.fsdp_plugin = fsdp_plugin or FullyShardedDataParallelPlugin.from_environment()
+        if self.fsdp_plugin is None and parallelism_config is not None and parallelism_config.dp_shard_enabled:
+            self.fsdp_plugin = FullyShardedDataParallelPlugin()
         self.sync_gradients = True
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.project_configuration = project_config or ProjectConfiguration()
@@ -89,7 +97,7 @@ class Accelerator:
             self.project_configuration.project_dir = str(project_dir)
         self.use_stateful_dataloader = use_stateful_dataloader
         self.step = 0
-        self._replaced: dict[int, Any] = {}  # parameters of models that are split, by their ids
+        self._replaced: dict[int, Any] = {}  # parameters of models that are split or in parts, by their ids
         self._custom: list[Any] = []
         self._models: list[nn.Module] = []
         self._optimizers: list[PreparedOptimizer] = []
@@ -141,11 +149,16 @@ class Accelerator:
         """Whether the last step was left out, because fp16 gradients were not finite."""
         return any(optimizer.step_was_skipped for optimizer in self._optimizers)
 
+    @property
+    def shards(self) -> bool:
+        """Whether models are spread over the processes in parts (FSDP)."""
+        return self.fsdp_plugin is not None and self.state.use_distributed
+
     def prepare(self, *objects: Any) -> Any:
         """Models, optimisers, data loaders and schedulers, in the order given, ready for this device and all processes.
 
         A model goes to the device (before its optimiser moves anything) and, with several processes, averages its
-        gradients with the others'.
+        gradients with the others', or is spread over them in parts; its optimiser then moves the parts.
         """
         prepared = [self._prepare(item) for item in objects]
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
@@ -162,7 +175,11 @@ class Accelerator:
         return item
 
     def prepare_model(self, model: nn.Module, device_placement: bool | None = None, evaluation_mode: bool = False):
-        """The model on the device; with several processes, as one that averages gradients."""
+        """The model on the device; with several processes, as one that averages gradients, or in parts."""
+        if self.shards and not evaluation_mode:
+            self._shard(model)
+            self._models.append(model)
+            return model
         place = self.device_placement if device_placement is None else device_placement
         if place and any(p.device.type == "meta" for p in model.parameters()):
             raise ArgumentError("the model's weights are on the meta device: load them before prepare")
@@ -174,6 +191,31 @@ class Accelerator:
             model = self._averaged(model)
         self._models.append(model)
         return model
+
+    def _shard(self, model: nn.Module) -> None:
+        from enfold.accelerate import sharding
+
+        assert self.fsdp_plugin is not None
+        if sharding.is_sharded(model):
+            return
+        precision = PRECISIONS[self.mixed_precision]
+        self._replaced |= sharding.shard(model, self.fsdp_plugin, self._parts_mesh(), self.device, precision)
+        for prepared in self._optimizers:
+            self._follow(prepared.optimizer)
+
+    def _parts_mesh(self) -> Any:
+        """The processes among which models are spread: those that share the parts, and copies of them."""
+        config, mesh = self.parallelism_config, self.device_mesh
+        if config is None or mesh is None:
+            return init_device_mesh(self.device.type, (self.num_processes,), mesh_dim_names=("dp_shard",))
+        if config.non_data_parallel_size > 1:
+            raise NotBuiltError(
+                "weights in parts (FSDP) go with dp_replicate_size and dp_shard_size; beside tp_size or cp_size they "
+                "are not built"
+            )
+        if not config.dp_shard_enabled:  # fsdp_plugin alone says that nothing is a copy
+            return mesh["dp_replicate"]
+        return mesh["dp_replicate", "dp_shard"] if config.dp_replicate_enabled else mesh["dp_shard"]
 
     def _divide(self, model: nn.Module) -> None:
         """Split a model's ops, and the texts that it reads, over the processes that share them."""
@@ -197,8 +239,12 @@ class Accelerator:
             context_parallel(model, self.device_mesh["cp"])
 
     def _follow(self, optimizer: Optimizer) -> None:
-        """Let an optimiser made before its model was split move the parts."""
-        if self._replaced:
+        """Let an optimiser made before its model was split, or cut, move the parts."""
+        if self._replaced and self.shards:
+            from enfold.accelerate.sharding import replace_parameters
+
+            replace_parameters(optimizer, self._replaced)
+        elif self._replaced:
             from enfold.accelerate.tensor_parallel import follow
 
             follow(optimizer, self._replaced)
@@ -269,7 +315,23 @@ class Accelerator:
         """Where backward leaves the gradients with this process."""
         if "averaging" in model.__dict__:
             return model.__dict__["averaging"].paused()
-        return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+        if isinstance(model, DistributedDataParallel):
+            return model.no_sync()
+        if self.shards:
+            from enfold.accelerate.sharding import FSDPModule, without_exchange
+
+            bare = self.unwrap_model(model, keep_torch_compile=False)
+            if isinstance(bare, FSDPModule):
+                return without_exchange(bare)
+        return contextlib.nullcontext()
+
+    def gathered(self, model: nn.Module) -> Any:
+        """Where a model in parts is whole, and runs without exchange: for `generate`, say. All processes enter it."""
+        if not self.shards:
+            return contextlib.nullcontext()
+        from enfold.accelerate import sharding
+
+        return sharding.gathered(self.unwrap_model(model, keep_torch_compile=False))
 
     def backward(self, loss: Tensor, **options: Any) -> None:
         """The gradients of `loss`, divided by the number of accumulated batches."""
@@ -284,12 +346,19 @@ class Accelerator:
             found = self.scaler._per_optimizer_states[id(inner)]["stage"].name if self.scaler.is_enabled() else ""
             if self.scaler.is_enabled() and found == "READY":
                 self.scaler.unscale_(inner)
+                if self.shards:  # all leave the step out where one part of a gradient isn't finite
+                    for seen in self.scaler._per_optimizer_states[id(inner)]["found_inf_per_device"].values():
+                        distributed.all_reduce(seen, distributed.ReduceOp.MAX)
 
     def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> Tensor | None:
         """Scale the gradients down to `max_norm`; the norm before, or None within an accumulated step."""
         if not self.sync_gradients:
             return None
         self.unscale_gradients()
+        if self.shards:
+            from enfold.accelerate.sharding import clip_grad_norm
+
+            return clip_grad_norm(_listed(parameters), max_norm, norm_type, self.device)
         norm = nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
         whole: Any = getattr(norm, "full_tensor", None)  # of weights in parts
         return norm if whole is None else whole()
@@ -298,7 +367,12 @@ class Accelerator:
         """Cut each gradient to ±`clip_value`."""
         if self.sync_gradients:
             self.unscale_gradients()
-            nn.utils.clip_grad_value_(parameters, clip_value)
+            if self.shards:
+                from enfold.accelerate.sharding import clip_grad_value
+
+                clip_grad_value(_listed(parameters), clip_value)
+            else:
+                nn.utils.clip_grad_value_(parameters, clip_value)
 
     def gather(self, data: Any) -> Any:
         """Every tensor with the rows of all processes."""
@@ -337,8 +411,14 @@ class Accelerator:
         Of a model that several processes hold together, all of them call it, and the main process gets them.
         """
         bare = self.unwrap_model(model, keep_torch_compile=False)
-        split = bare.__dict__.get("splitting")
-        return bare.state_dict() if split is None else split.whole_state()
+        if "splitting" in bare.__dict__:
+            return bare.__dict__["splitting"].whole_state()
+        if self.shards:
+            from enfold.accelerate.sharding import is_sharded, whole_state
+
+            if is_sharded(bare):
+                return whole_state(bare)
+        return bare.state_dict()
 
     @property
     def project_dir(self) -> str | None:
@@ -415,12 +495,12 @@ class Accelerator:
         """The weights as safetensors; a model of the house as `from_pretrained` reads it."""
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; weights go into safetensors")
-        bare = self.unwrap_model(model, keep_torch_compile=False)
-        if self.is_main_process or "splitting" in bare.__dict__:
+        bare, tensors = self.unwrap_model(model, keep_torch_compile=False), self.get_state_dict(model)
+        if self.is_main_process:
             if hasattr(bare, "save_pretrained"):
-                bare.save_pretrained(save_directory, max_shard_size=max_shard_size)  # type: ignore[operator]
+                bare.save_pretrained(save_directory, state_dict=tensors, max_shard_size=max_shard_size)  # type: ignore[operator]
             else:
-                write_weights(bare.state_dict(), Path(save_directory), "model.safetensors", max_shard_size)
+                write_weights(tensors, Path(save_directory), "model.safetensors", max_shard_size)
         self.wait_for_everyone()
 
     def skip_first_batches(self, dataloader: Any, num_batches: int = 0) -> Any:
@@ -466,6 +546,10 @@ _OF_THE_STATE = (
 )
 
 
+def _listed(parameters: Any) -> list[Tensor]:
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
 class PreparedOptimizer(Optimizer):
     """An optimiser that moves only where the accelerator has gathered all gradients of a step."""
 
@@ -481,6 +565,7 @@ class PreparedOptimizer(Optimizer):
         if not scaler.is_enabled():
             return self.optimizer.step(closure) if closure is not None else self.optimizer.step()
         before = scaler.get_scale()
+        self._accelerator.unscale_gradients(self)
         scaler.step(self.optimizer)
         scaler.update()
         self.step_was_skipped = scaler.get_scale() < before

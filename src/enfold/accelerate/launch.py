@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
 from enfold.base.errors import ArgumentError, ConfigError, NotBuiltError, ProcessFailedError
 
-KINDS = ("NO", "MULTI_CPU", "MULTI_GPU")
+KINDS = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
 # Entries of such files that mean something else elsewhere, and the values with which they mean nothing.
 _IDLE: dict[str, tuple[Any, ...]] = {
     "compute_environment": ("LOCAL_MACHINE",),
@@ -42,13 +43,14 @@ class LaunchConfig:
     """How a script is run; the fields are those of the reference library's file.
 
     Args:
-        distributed_type: "NO", "MULTI_CPU" or "MULTI_GPU".
+        distributed_type: "NO", "MULTI_CPU", "MULTI_GPU" or "FSDP".
         num_processes: on all machines together.
         num_machines, machine_rank: how many there are, and which this is.
         main_process_ip, main_process_port: where the first machine listens.
         mixed_precision: that of an `Accelerator` which names none.
         use_cpu: stay on the CPU.
         gpu_ids: "all", or "0,1".
+        fsdp_config: with "FSDP", options of `FullyShardedDataParallelPlugin`, with `fsdp_` before their names.
     """
 
     distributed_type: str = "NO"
@@ -60,6 +62,7 @@ class LaunchConfig:
     mixed_precision: str = "no"
     use_cpu: bool = False
     gpu_ids: str | None = None
+    fsdp_config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.distributed_type not in KINDS:
@@ -77,6 +80,15 @@ class LaunchConfig:
             raise ArgumentError("several machines need main_process_ip and main_process_port")
         if self.mixed_precision not in ("no", "bf16", "fp16"):
             raise ArgumentError(f"mixed_precision={self.mixed_precision!r}; expected 'no', 'bf16' or 'fp16'")
+        if self.fsdp_config and self.distributed_type != "FSDP":
+            raise ArgumentError(f"fsdp_config is for distributed_type='FSDP', not {self.distributed_type!r}")
+        self.plugin()
+
+    def plugin(self) -> FullyShardedDataParallelPlugin | None:
+        """How weights are spread; None without FSDP."""
+        if self.distributed_type != "FSDP":
+            return None
+        return FullyShardedDataParallelPlugin.from_options(self.fsdp_config)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "LaunchConfig":
@@ -94,7 +106,7 @@ class LaunchConfig:
             raise ConfigError(f"{path} can't be read as YAML: {error}") from error
         if not isinstance(read, dict):
             raise ConfigError(f"{path} holds no entries such as 'num_processes: 2'")
-        known = {field.name for field in fields(cls)}
+        known = {entry.name for entry in fields(cls)}
         for name, value in read.items():
             if name in known or value in (None, {}) or value in _IDLE.get(name, ()):
                 continue
@@ -104,14 +116,14 @@ class LaunchConfig:
         given = {name: value for name, value in read.items() if name in known and value is not None}
         try:
             return cls(**given)
-        except (TypeError, ArgumentError) as error:
+        except (TypeError, AttributeError, ArgumentError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
     def write(self, path: str | Path) -> Path:
         """Write it as a YAML file that both libraries read."""
         import yaml
 
-        entries = {name: value for name, value in asdict(self).items() if value is not None}
+        entries = {name: value for name, value in asdict(self).items() if value not in (None, {})}
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump({"compute_environment": "LOCAL_MACHINE", "debug": False} | entries), "utf-8")
@@ -142,6 +154,9 @@ def launch(config: LaunchConfig, script: str, arguments: list[str], *, module: b
         os.environ["ENFOLD_USE_CPU"] = "1"
     if config.mixed_precision != "no":
         os.environ["ENFOLD_MIXED_PRECISION"] = config.mixed_precision
+    plugin = config.plugin()
+    if plugin is not None:
+        os.environ.update(plugin.environment())
     if config.gpu_ids not in (None, "all"):
         os.environ["CUDA_VISIBLE_DEVICES"] = str(config.gpu_ids)
     what = ["-m", script] if module else [script]

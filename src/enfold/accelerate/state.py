@@ -1,7 +1,8 @@
 """The state of a training loop in a folder: models, optimisers, schedulers, loaders, generators, the user's objects.
 
 File names are the reference library's: `model.safetensors` (then `model_1.safetensors`, …), `optimizer.bin`,
-`scheduler.bin`, `scaler.pt`, `custom_checkpoint_0.pkl`, and `random_states_<rank>.pkl` with what belongs to one rank.
+`scheduler.bin`, `scaler.pt`, `custom_checkpoint_0.pkl`, and `random_states_<rank>.pkl` with what belongs to one rank;
+of models in parts, folders `pytorch_model_fsdp_0` and `optimizer_0` (see `parts.py`).
 """
 
 import re
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from enfold.accelerate import folders, operations
+from enfold.accelerate.keeping import load_optimizers, load_parts, write_parts
 from enfold.accelerate.randomness import random_states, restore_random_states
 from enfold.base.errors import ArgumentError, CheckpointError, WeightsMismatchError
-from enfold.base.whole import recover, write_folder
+from enfold.base.whole import recover
 
 if TYPE_CHECKING:
     from enfold.accelerate.accelerator import Accelerator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # The files of a state.
 _OWN = re.compile(
     r"(model|optimizer|scheduler)(_\d+)?\.(safetensors|bin)|scaler\.pt|(custom_checkpoint|random_states)_\d+\.pkl"
+    r"|(pytorch_model_fsdp|optimizer)_\d+"
 )
 
 
@@ -66,31 +69,27 @@ def save(accelerator: "Accelerator", folder: Path) -> None:
     ranks = operations.gather_object([mine])
 
     def write(unfinished: Path) -> None:
+        kept = write_parts(accelerator, accelerator._models, accelerator._optimizers, unfinished)
+        if not accelerator.is_main_process:
+            return
         _take_along(folder, unfinished)
-        for number, model in enumerate(accelerator._models):
-            write_weights(accelerator.get_state_dict(model), unfinished, numbered("model", ".safetensors", number))
-        for kind, objects in (("optimizer", accelerator._optimizers), ("scheduler", accelerator._schedulers)):
-            for number, item in enumerate(objects):
-                torch.save(item.state_dict(), unfinished / numbered(kind, ".bin", number))
+        kept.describe(unfinished)
+        for number, weights in enumerate(kept.weights):
+            if weights is not None:
+                write_weights(weights, unfinished, numbered("model", ".safetensors", number))
+        schedules = [item.state_dict() for item in accelerator._schedulers]
+        for kind, states in (("optimizer", kept.states), ("scheduler", schedules)):
+            for number, state in enumerate(states):
+                if state is not None:
+                    torch.save(state, unfinished / numbered(kind, ".bin", number))
         if accelerator.scaler.is_enabled():
             torch.save(accelerator.scaler.state_dict(), unfinished / "scaler.pt")
         for number, item in enumerate(accelerator._custom):
             torch.save(item.state_dict(), unfinished / f"custom_checkpoint_{number}.pkl")
-        for rank, states in enumerate(ranks):
-            torch.save(states, unfinished / f"random_states_{rank}.pkl")
+        for rank, held in enumerate(ranks):
+            torch.save(held, unfinished / f"random_states_{rank}.pkl")
 
-    failed = None
-    if accelerator.is_main_process:
-        try:
-            write_folder(folder, write)
-        except Exception as error:
-            failed = error
-    # A process that waits for one that has given up would wait for long.
-    told = operations.broadcast_object_list([None if failed is None else str(failed)])[0]
-    if failed is not None:
-        raise failed
-    if told is not None:
-        raise CheckpointError(f"{folder} was not written: the main process failed ({told})")
+    folders.write_together(folder, write)
 
 
 def _take_along(folder: Path, unfinished: Path) -> None:
@@ -113,12 +112,14 @@ def load(accelerator: "Accelerator", folder: Path) -> None:
     recover(folder.parent, folder.name)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is no folder: load_state takes one that save_state has written")
-    for number, model in enumerate(accelerator._models):
-        file = folder / numbered("model", ".safetensors", number)
-        read_weights(accelerator.unwrap_model(model, keep_torch_compile=False), file)
-    for kind, objects in (("optimizer", accelerator._optimizers), ("scheduler", accelerator._schedulers)):
-        for number, item in enumerate(objects):
-            item.load_state_dict(folders.read(folder / numbered(kind, ".bin", number)))
+    models = [accelerator.unwrap_model(model, keep_torch_compile=False) for model in accelerator._models]
+    files = [folder / numbered("optimizer", ".bin", number) for number, _ in enumerate(accelerator._optimizers)]
+    load_optimizers(models, accelerator._optimizers, folder, files)
+    for number, model in enumerate(models):
+        if not load_parts(model, folder, number):
+            read_weights(model, folder / numbered("model", ".safetensors", number))
+    for number, item in enumerate(accelerator._schedulers):
+        item.load_state_dict(folders.read(folder / numbered("scheduler", ".bin", number)))
     if accelerator.scaler.is_enabled() and (folder / "scaler.pt").is_file():
         accelerator.scaler.load_state_dict(folders.read(folder / "scaler.pt"))
     for number, item in enumerate(accelerator._custom):
@@ -173,8 +174,13 @@ def read_weights(model: nn.Module, file: Path) -> None:
     from enfold.weights.files import open_checkpoint
 
     index = file.with_name(file.name + ".index.json")
-    held = model.state_dict(keep_vars=True)
-    needed = owned(held)
+    sharded = any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
+    if sharded:
+        from enfold.accelerate.parts import own_tensors
+
+        needed = own_tensors(model)
+    else:
+        needed = owned(model.state_dict(keep_vars=True))
     with open_checkpoint(file if file.is_file() or not index.is_file() else index) as checkpoint:
         names = set(checkpoint.names())
         if names != set(needed):
@@ -188,7 +194,12 @@ def read_weights(model: nn.Module, file: Path) -> None:
                     f"{file}: {name} has shape {list(checkpoint.shape(name))}, and the model's {list(tensor.shape)}"
                 )
         for name, tensor in needed.items():
-            tensor.data.copy_(checkpoint.read(name))
+            if sharded:
+                from enfold.accelerate.sharding import copy_whole
+
+                copy_whole(tensor, checkpoint.read(name))
+            else:
+                tensor.data.copy_(checkpoint.read(name))
 
 
 def checkpoints_of(project: ProjectConfiguration) -> list[Path]:

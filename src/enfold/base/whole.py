@@ -74,19 +74,30 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
     A folder of that name is replaced. If `write` fails (the disk is full, say), nothing is left, and what was there
     stays.
     """
+    unfinished = begin_folder(path)
+    try:
+        write(unfinished)
+        finish_folder(path, unfinished)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def begin_folder(path: Path) -> Path:
+    """A new folder beside `path` for what will become it. Only for who alone writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     recover(path.parent, path.name)
     remove_left(path)
     unfinished = aside(path)
     unfinished.mkdir()
-    try:
-        write(unfinished)
-        sync(unfinished)
-        _replace(path, unfinished)
-        sync_folder(path.parent)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    return unfinished
+
+
+def finish_folder(path: Path, unfinished: Path) -> None:
+    """Put a folder that is filled on the disk, and give it the name `path`."""
+    sync(unfinished)
+    _replace(path, unfinished)
+    sync_folder(path.parent)
 
 
 def _replace(path: Path, whole: Path) -> None:

@@ -12,9 +12,22 @@ _EXAMPLES = """\
   enfold launch --num-processes 4 --mixed-precision bf16 -m my_package.train
   enfold launch --num-machines 2 --machine-rank 0 --main-process-ip 10.0.0.1 --main-process-port 29500 \\
       --nproc-per-node 8 train.py
+  enfold launch --use-fsdp --nproc-per-node 8 train.py
   enfold launch config --num-processes 2 --cpu --config_file two.yaml
   enfold launch --config_file two.yaml train.py
 """
+# Options of FullyShardedDataParallelPlugin; a value is checked there.
+_FSDP = {
+    "version": ("2", "FSDP2 is the one that is built"),
+    "reshard-after-forward": ("BOOL", "give a layer's weights back behind its forward pass (true)"),
+    "offload-params": ("BOOL", "parts wait in the CPU's memory (false)"),
+    "auto-wrap-policy": ("POLICY", "transformer_based_wrap, size_based_wrap or no_wrap: what is gathered as one"),
+    "transformer-layer-cls-to-wrap": ("CLASSES", "instead of the model's layers"),
+    "min-num-params": ("N", "of size_based_wrap"),
+    "state-dict-type": ("TYPE", "checkpoints as SHARDED_STATE_DICT (default) or FULL_STATE_DICT"),
+    "activation-checkpointing": ("BOOL", "recompute activations instead of keeping them (false)"),
+    "cpu-ram-efficient-loading": ("BOOL", "the first process alone reads weights (false)"),
+}
 
 
 def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
@@ -49,6 +62,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--main-process-port", type=positive_int, metavar="PORT", help="a free port there")
     add("--mixed-precision", choices=("no", "bf16", "fp16"), help="of an Accelerator that names none (no)")
     add("--gpu-ids", metavar="IDS", help="such as 0,1 (all)")
+    parser.add_argument("--use-fsdp", "--use_fsdp", action="store_true", help="leave each process a part of the model")
+    for name, (metavar, help) in _FSDP.items():
+        add(f"--fsdp-{name}", metavar=metavar, help=help)
     parser.add_argument("--cpu", action="store_true", default=None, dest="use_cpu", help="stay on the CPU")
 
 
@@ -81,6 +97,10 @@ def _config(asked: argparse.Namespace, *, read: bool) -> Any:
             raise ArgumentError(f"--nproc-per-node {asked.nproc_per_node} and --num-processes disagree: give one")
         given["num_processes"] = count
     entries |= given
+    asked_for = {f"fsdp_{name.replace('-', '_')}" for name in _FSDP}
+    entries["fsdp_config"] |= {n: v for n, v in vars(asked).items() if n in asked_for and v is not None}
+    if asked.use_fsdp:
+        entries["distributed_type"] = "FSDP"
     if entries["num_processes"] > 1 and entries["distributed_type"] == "NO":
         entries["distributed_type"] = "MULTI_CPU" if entries["use_cpu"] or not _has_gpu() else "MULTI_GPU"
     return LaunchConfig(**entries)

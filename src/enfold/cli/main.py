@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import enfold
 from enfold.base.errors import EnfoldError
-from enfold.cli import account, chat, download, environment, evaluate, launch, run, train
+from enfold.cli import account, chat, download, environment, evaluate, launch, merge, run, train
 from enfold.cli.arguments import Help
 
 _EXAMPLES = """\
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (run, train, launch, evaluate, chat, download, account, environment):
+    for room in (run, train, launch, merge, evaluate, chat, download, account, environment):
         room.add_verbs(verbs, common)
     return parser
 

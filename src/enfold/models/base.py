@@ -242,6 +242,8 @@ class PreTrainedModel(Accessors, nn.Module):
         self,
         save_directory: str | Path,
         *,
+        state_dict: Mapping[str, Tensor] | None = None,
+        is_main_process: bool = True,
         max_shard_size: str | int = "50GB",
         variant: str | None = None,
         safe_serialization: bool = True,
@@ -254,6 +256,10 @@ class PreTrainedModel(Accessors, nn.Module):
         `quantization_config` says so in the words of compressed-tensors. Of a model that several processes hold
         together, all of them call it, and the first one writes.
 
+        Args:
+            state_dict: weights by our names instead of the model's own, as `accelerator.get_state_dict` gathers them.
+            is_main_process: False writes nothing.
+
         Raises:
             ArgumentError: `safe_serialization=False` (pickles are never written).
         """
@@ -262,16 +268,24 @@ class PreTrainedModel(Accessors, nn.Module):
         if not safe_serialization:
             raise ArgumentError("safe_serialization=False would write a pickle; enfold writes safetensors only")
         split = self.__dict__.get("splitting")  # over several processes
-        tensors = None if split is None else split.whole_state()
-        if split is None or split.is_main_process:
+        together = split is not None and state_dict is None
+        tensors = split.whole_state() if split is not None and together else state_dict
+        writes = is_main_process and (split is None or split.is_main_process)
+        if writes:
             folder = Path(save_directory)
             save_model(self, folder, max_shard_size=max_shard_size, variant=variant, tensors=tensors)
-        if split is not None:
+        if split is not None and together:
             split.wait_for_everyone()
-            push_to_hub = push_to_hub and split.is_main_process
+        push_to_hub = push_to_hub and writes
         if push_to_hub:
             repo_id = push_options.pop("repo_id", None) or Path(save_directory).name
             self.push_to_hub(repo_id, **push_options)
+
+    def save_settings(self, folder: str | Path) -> None:
+        """Write `config.json` and generation settings: all of a saved model but its weights."""
+        from enfold.models.save import save_settings
+
+        save_settings(self, Path(folder))
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
         """Save into a temporary folder and upload it; see `enfold.hub.files.push_folder` for the options."""

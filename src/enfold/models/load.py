@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from enfold.accelerate.device_map import check_device_map, clean_device_map, infer_auto_device_map, place_of
+from enfold.accelerate.fsdp import leaves_weights_empty
 from enfold.accelerate.placement import dispatch_model
 from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError, WeightsMismatchError
 from enfold.base.logging import get_logger
@@ -166,6 +167,8 @@ def load_model(
         with torch.device("meta"):
             model = cls(config)
         model.set_attn_implementation(attention)
+        if leaves_weights_empty() and not spread:
+            return model.eval(), LoadReport()
         places = plan(model, request, dtype) if spread else {}
         report = fill(
             model,

@@ -5,11 +5,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 
 @dataclass
 class ModelOutput:
     """Fields that are None count as absent: `output[0]` is the first that is there, `"logits" in output` works."""
+
+    def __init_subclass__(cls) -> None:
+        # So that sharding finds the tensors from which the gradients set out.
+        pytree.register_pytree_node(
+            cls,
+            lambda output: (list(output.values()), tuple(output.keys())),
+            lambda values, names: cls(**dict(zip(names, values, strict=True))),
+        )
 
     def _present(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from enfold.base.errors import ArgumentError
 from enfold.models.base import PreTrainedModel
 from enfold.models.int8 import bytes_of, floating, saved_as_bytes, steps_of
 from enfold.weights.files import save_tensors
@@ -18,11 +19,17 @@ def stored_tensors(
 ) -> Iterator[tuple[str, Tensor]]:
     """Every weight once, under the checkpoint's name and in its storage; of those that are bytes their scales, too.
 
-    `tensors` instead of the model's own, by our names.
+    Args:
+        tensors: weights instead of the model's own.
     """
     table, hidden = model.name_table(), bytes_of(model)
     for ours, held in model.weights():
         weight = held if tensors is None else tensors[ours]
+        if hasattr(weight, "full_tensor"):
+            raise ArgumentError(
+                "the weights are in parts, over several processes: call accelerator.save_model(model, folder), or "
+                "save_pretrained(folder, state_dict=accelerator.get_state_dict(model)), on all of them"
+            )
         for piece in table.pieces(ours, tuple(weight.shape)) if ours not in hidden else ():
             yield piece.theirs, as_stored(weight.detach()[piece.index], piece.storage).contiguous()
     for ours in as_bytes:
@@ -42,15 +49,22 @@ def save_model(
 ) -> None:
     """Write configuration, generation settings and weights; see `PreTrainedModel.save_pretrained`."""
     folder.mkdir(parents=True, exist_ok=True)
+    filename = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
+    named = stored_tensors(model, saved_as_bytes(model), tensors)
+    save_tensors(named, folder, max_shard_size=max_shard_size, filename=filename)
+    save_settings(model, folder)
+
+
+def save_settings(model: PreTrainedModel, folder: Path) -> None:
+    """Write configuration and generation settings."""
     config = type(model.config).from_dict(model.config.entries)
-    config.architectures = [type(model).__name__]
+    # A model in parts is of a class that torch derives, FSDPLlamaForCausalLM.
+    config.architectures = [type(model).__name__.removeprefix("FSDP")]
     config.entries.pop("torch_dtype", None)
     config.dtype = str(model.dtype).removeprefix("torch.")
     as_bytes = saved_as_bytes(model)
     if as_bytes:
         config.entries["quantization_config"] = description(floating(model, as_bytes))
-    filename = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
-    save_tensors(stored_tensors(model, as_bytes, tensors), folder, max_shard_size=max_shard_size, filename=filename)
     config.save_pretrained(folder)
     entries = dict(getattr(model, "generation_entries", None) or {})
     chosen = getattr(model, "generation_settings", None)  # by hand, after the model was loaded

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
+from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
 from enfold.base.errors import ArgumentError
 from enfold.training.schedules import SCHEDULES
 
@@ -89,6 +90,8 @@ class TrainingArguments:
         hub_always_push: push a checkpoint even while the one before is being pushed, instead of leaving it out.
         seed, data_seed: of weights and dropout, of the order of rows.
         full_determinism: refuse kernels that don't give the same bits twice.
+        fsdp, fsdp_config: True leaves each process a part of the weights (FSDP2); options are those of
+            `FullyShardedDataParallelPlugin`, as a dictionary, JSON, or the name of a JSON file.
         train_sampling_strategy: "random", "sequential" or "group_by_length".
         parallelism_config: how processes divide the work: an `enfold.accelerate.ParallelismConfig`, or its sizes as a
             dict or as `"tp_size=2, dp_replicate_size=4"`.
@@ -176,6 +179,8 @@ class TrainingArguments:
     full_determinism: bool = False
     use_cpu: bool = False
     parallelism_config: dict[str, Any] | str | None = None
+    fsdp: str | bool | None = None
+    fsdp_config: dict[str, Any] | str | None = None
 
     train_sampling_strategy: str = "random"
     length_column_name: str = "length"
@@ -208,6 +213,7 @@ class TrainingArguments:
         if self.parallelism_config is not None:
             self.parallelism_config = parallelism(self.parallelism_config)
         self._check_numbers()
+        self.sharding()
         if self.bf16 and self.fp16:
             raise ArgumentError("bf16=True and fp16=True: choose one")
         if self.eval_steps is None:
@@ -228,6 +234,27 @@ class TrainingArguments:
             raise ArgumentError(f"num_train_epochs={self.num_train_epochs}; expected more than 0, or max_steps")
         if not 0 <= self.label_smoothing_factor < 1:
             raise ArgumentError(f"label_smoothing_factor={self.label_smoothing_factor}; expected 0 to below 1")
+
+    def sharding(self) -> FullyShardedDataParallelPlugin | None:
+        """How weights are spread over the processes; None where these arguments don't ask for it."""
+        if isinstance(self.fsdp_config, str):
+            named = Path(self.fsdp_config)
+            self.fsdp_config = as_options("fsdp_config", named.read_text() if named.is_file() else self.fsdp_config)
+        if not self.fsdp or self.fsdp == "false":
+            if self.fsdp_config:
+                raise ArgumentError("fsdp_config was given, and fsdp=True was not")
+            return None
+        options = {**self.fsdp_config} if isinstance(self.fsdp_config, dict) else {}
+        if isinstance(self.fsdp, str | list):
+            for word in self.fsdp.split() if isinstance(self.fsdp, str) else map(str, self.fsdp):
+                match word:
+                    case "auto_wrap" | "true":
+                        pass
+                    case "offload":
+                        options["cpu_offload"] = True
+                    case _:
+                        options["sharding_strategy"] = word
+        return FullyShardedDataParallelPlugin.from_options(options)
 
     def _check_best(self) -> None:
         if self.save_strategy != "best" and self.eval_strategy != self.save_strategy:

@@ -134,6 +134,8 @@ class Evaluating:
         return PredictionOutput(made.predictions, made.label_ids, metrics)
 
     def _for_evaluation(self: Any) -> nn.Module:
+        if self.accelerator.shards:
+            self.wrapped_model()
         model = self._wrapped if self._wrapped is not None else self.model.to(self.accelerator.device)
         full = torch.bfloat16 if self.args.bf16_full_eval else torch.float16 if self.args.fp16_full_eval else None
         if full is not None:

@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
 from enfold.accelerate import folders, operations
+from enfold.accelerate.keeping import load_optimizers
 from enfold.accelerate.randomness import random_states, restore_random_states
 from enfold.base.errors import ArgumentError
 from enfold.training.batches import Batch, Drawn, Loaded, NumberedBatches, Order, drawn, loader, streamed
@@ -272,10 +273,15 @@ class Run:
             self.add_loss()
             trainer.save_checkpoint(self)
 
-    def keep(self, folder: Path) -> None:
-        """Write what the run needs to go on (the main process; `states` of all were gathered before)."""
+    def keep(self, folder: Path, optimizer: dict[str, Any] | None) -> None:
+        """Write what the run needs to go on (the main process).
+
+        Args:
+            optimizer: its state; None where its parts are written.
+        """
         trainer = self.trainer
-        torch.save(trainer.optimizer.state_dict(), folder / "optimizer.pt")
+        if optimizer is not None:
+            torch.save(optimizer, folder / "optimizer.pt")
         torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
         if self.accelerator.scaler.is_enabled():
             torch.save(self.accelerator.scaler.state_dict(), folder / "scaler.pt")
@@ -296,8 +302,8 @@ class Run:
         for name, value in vars(found).items():
             if name not in planned:
                 setattr(state, name, value)
+        load_optimizers([trainer.model], [trainer.optimizer], folder, [folder / "optimizer.pt"])
         trainer.load_weights(folder)
-        trainer.optimizer.load_state_dict(folders.read(folder / "optimizer.pt"))
         trainer.lr_scheduler.load_state_dict(folders.read(folder / "scheduler.pt"))
         if self.accelerator.scaler.is_enabled() and (folder / "scaler.pt").is_file():
             self.accelerator.scaler.load_state_dict(folders.read(folder / "scaler.pt"))

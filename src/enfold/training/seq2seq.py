@@ -115,7 +115,8 @@ class Seq2SeqTrainer(Trainer):
         config = model.generation_config.override(asked)
         if config.num_return_sequences != 1:
             raise ArgumentError(f"num_return_sequences={config.num_return_sequences}: a row has one prediction")
-        written = model.generate(**inputs, **asked, return_dict_in_generate=False)
+        with self.accelerator.gathered(self.model):  # the processes write texts of different lengths
+            written = model.generate(**inputs, **asked, return_dict_in_generate=False)
         start = 1 if hasattr(model, "prepare_decoder_input_ids_from_labels") else inputs["input_ids"].shape[1]
         # A tensor of inference mode can't be gathered in place.
         return written.clone(), start + config.new_tokens(start, model.config.get("max_position_embeddings"))

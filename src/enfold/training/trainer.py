@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enfold.accelerate import operations
+from enfold.accelerate import folders, operations
 from enfold.accelerate.accelerator import Accelerator, PreparedOptimizer
+from enfold.accelerate.keeping import write_parts
 from enfold.accelerate.memory import find_executable_batch_size
 from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
-from enfold.base.whole import write_folder
 from enfold.training import checkpoints
 from enfold.training.arguments import TrainingArguments
 from enfold.training.batches import Loaded
@@ -38,7 +38,7 @@ from enfold.training.optimizers.named import weight_groups
 from enfold.training.publishing import Publishing
 from enfold.training.records import Recording
 from enfold.training.reports import reporters
-from enfold.training.saving import load_weights, save_model
+from enfold.training.saving import load_weights, save_model, save_processor
 from enfold.training.schedules import get_scheduler
 from enfold.training.searching import Searching
 
@@ -90,7 +90,12 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
         set_seed(self.args.seed, deterministic=self.args.full_determinism)
         precision = "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "no"
         divided: Any = self.args.parallelism_config
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=self.args.use_cpu, parallelism_config=divided)
+        self.accelerator = Accelerator(
+            mixed_precision=precision,
+            cpu=self.args.use_cpu,
+            fsdp_plugin=self.args.sharding(),
+            parallelism_config=divided,
+        )
         self.model_init = model_init
         self.model: nn.Module = model if model is not None else self.call_model_init()
         self.processing_class = processing_class
@@ -243,7 +248,7 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
         return model
 
     def wrapped_model(self) -> nn.Module:
-        """The model as it runs: on the device, compiled, averaging gradients with other processes."""
+        """The model as it runs: on the device, compiled, averaging gradients with other processes, or in parts."""
         if self._wrapped is not None:
             return self._wrapped
         model: Any = self.accelerator.prepare_model(self.model)
@@ -255,7 +260,10 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
 
     def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
         """Both, unless they were given."""
-        self.model.to(self.accelerator.device)
+        if self.accelerator.shards:
+            self.wrapped_model()
+        else:
+            self.model.to(self.accelerator.device)
         self.create_optimizer()
         self.create_scheduler(num_training_steps)
 
@@ -306,7 +314,10 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
         if self.compute_loss_func is None:
             share = 1.0 if num_items_in_batch is None else float(own) / max(float(num_items_in_batch), 1.0)
             # A mean over nothing is no number, and so would its gradient be.
-            loss = loss * share if share else _nothing(model)
+            if share:
+                loss = loss * share
+            else:  # weights in parts have their gradients through the pass alone
+                loss = loss.nan_to_num(0.0, 0.0, 0.0) * 0.0 if self.accelerator.shards else _nothing(model)
         # Processes average their gradients; the shares are to be summed.
         self.accelerator.scaler.scale(loss * self.accelerator.data_processes).backward()
         return loss.detach()
@@ -393,9 +404,11 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
             self.push_to_hub(commit_message="Model save")
 
     def _write_model(self, folder: Path) -> None:
+        together = self.accelerator.shards or "splitting" in self._bare().__dict__
+        tensors = self.accelerator.get_state_dict(self.model) if together else None
         if self.accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
-            save_model(self._bare(), self.processing_class, folder)
+            save_model(self._bare(), self.processing_class, folder, tensors)
             self.args.save(folder / "training_args.json")
         self.accelerator.wait_for_everyone()
 
@@ -415,15 +428,25 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
         state.stateful_callbacks = self.callbacks.states()
 
         def write(unfinished: Path) -> None:
-            save_model(self._bare(), self.processing_class, unfinished)
+            optimizers = [] if args.save_only_model else [self.optimizer]
+            kept = write_parts(self.accelerator, [self.model], optimizers, unfinished)
+            if not self.accelerator.is_main_process:
+                return
+            kept.describe(unfinished)
+            if kept.weights[0] is None:
+                save_processor(self.processing_class, unfinished)
+            else:
+                together = self.accelerator.shards or "splitting" in self._bare().__dict__
+                tensors = kept.weights[0] if together else None
+                save_model(self._bare(), self.processing_class, unfinished, tensors)
             args.save(unfinished / "training_args.json")
             state.save_to_json(unfinished / "trainer_state.json")
             if not args.save_only_model:
-                run.keep(unfinished)
+                run.keep(unfinished, kept.states[0])
                 torch.save(states, unfinished / "rng_state.pth")
 
+        folders.write_together(folder, write)
         if self.accelerator.is_main_process:
-            write_folder(folder, write)
             self._push_checkpoint(folder)
             checkpoints.rotate(Path(args.output_dir), args.save_total_limit, [state.best_model_checkpoint])
         self.accelerator.wait_for_everyone()
