@@ -16,7 +16,7 @@ demo: weights
 	$(BIN)/python examples/demo.py
 
 test: trained
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 25
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

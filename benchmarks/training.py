@@ -31,7 +31,7 @@ torch.manual_seed(0)
 layers, width, heads = (4, 256, 4) if quick else (12, 768, 12)
 if case == "overhead":
     layers, width, heads = 1, 8, 1
-steps, size, length = (6, 8, 128) if case != "overhead" else (200, 2, 8)
+steps, size, length = {"overhead": (200, 2, 8), "wide": (3, 8, 512)}.get(case, (6, 8, 128))
 vocabulary = {"wide": 150_000, "overhead": 50}.get(case, 50_257 if case == "writer" else 30_522)
 if case in ("classifier", "overhead"):
     config = library.BertConfig(vocab_size=vocabulary, hidden_size=width, num_hidden_layers=layers, num_labels=2,
