@@ -2,6 +2,7 @@
 #include <nanobind/stl/string.h>
 
 #include "kernels.h"
+#include "program.h"
 
 namespace nb = nanobind;
 using namespace enfold::kernels;
@@ -137,6 +138,53 @@ int64_t selective_scan(uintptr_t step, uintptr_t u, uintptr_t into, int64_t into
   return -1;
 }
 
+void define_program(nb::module_ &m) {
+  nb::class_<Program>(m, "Program")
+      .def("__init__", [](Program *made, int type) { new (made) Program(Type(type)); })
+      .def("buffer", &Program::buffer)
+      .def("store", &Program::store)
+      .def("turns", &Program::turns)
+      .def("norm",
+           [](Program &p, bool rms, int source, int residual, uintptr_t weight, uintptr_t bias, float eps, int target,
+              int64_t offset, int64_t width, int64_t count) {
+             p.norm(rms, source, residual, at<void>(weight), at<void>(bias), eps, target, offset, width, count);
+           })
+      .def("copy", &Program::copy)
+      .def("linear",
+           [](Program &p, int source, uintptr_t weight, uintptr_t scale, uintptr_t bias, int activation, int target) {
+             p.linear(source, at<void>(weight), at<float>(scale), at<void>(bias), Activation(activation), target);
+           })
+      .def("gated", [](Program &p, int source, int activation, int target) {
+        p.gated(source, Activation(activation), target);
+      })
+      .def("add", &Program::add)
+      .def("remember", &Program::remember)
+      .def("attend", &Program::attend)
+      .def("bind_store",
+           [](Program &p, int store, uintptr_t k, int64_t k_batch, int64_t k_head, int64_t k_slot, uintptr_t v,
+              int64_t v_batch, int64_t v_head, int64_t v_slot, int64_t B, int64_t heads, int64_t capacity,
+              int64_t head_dim, uintptr_t lengths) {
+             p.bind_store(store, at<void>(k), k_batch, k_head, k_slot, at<void>(v), v_batch, v_head, v_slot, B, heads,
+                          capacity, head_dim, at<const int64_t>(lengths));
+           })
+      .def("bind_turns",
+           [](Program &p, int turns, uintptr_t cos, uintptr_t sin, int64_t rows, int64_t width, bool f32) {
+             p.bind_turns(turns, at<void>(cos), at<void>(sin), rows, width, f32);
+           })
+      // False, and nothing is written, where something lies outside what is bound.
+      .def("run", [](Program &p, int result, uintptr_t x, uintptr_t out, int64_t M, uintptr_t positions,
+                     uintptr_t slots, uintptr_t lengths, uintptr_t bias, int64_t bias_batch, int64_t bias_head,
+                     int64_t bias_width, int threads) {
+        const Program::Step step{at<void>(x), at<void>(out), M, at<const int64_t>(positions), at<const int64_t>(slots),
+                                 at<const int64_t>(lengths), at<const float>(bias), bias_batch, bias_head, bias_width,
+                                 threads};
+        if (!p.fits(step)) return false;
+        nb::gil_scoped_release release;
+        p.run(step, result);
+        return true;
+      });
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -154,4 +202,5 @@ NB_MODULE(_kernels, m) {
   m.def("gated", gated);
   m.def("rope_store", rope_store);
   m.def("selective_scan", selective_scan);
+  define_program(m);
 }

@@ -86,12 +86,17 @@ class Reference:
             self.model.generation_config.bad_words_ids = [[t.pad_token_id]]
         self.model.save_pretrained(folder)
 
-    def writes(self, texts: list[str], **options) -> list[str]:
+    def writes(self, texts: list[str], *, marked: bool = False, **options) -> list[str]:
+        """What each text becomes; `marked`: its first token sees all of it."""
         written = []
         for text in texts:
-            inputs = self.tokenizer(text, return_tensors="pt")
+            given = self.tokenizer(text, return_tensors="pt")
+            inputs = {name: given[name] for name in ("input_ids", "attention_mask")}
+            if marked:
+                first = torch.arange(inputs["input_ids"].shape[1]) == 0
+                inputs["global_attention_mask"] = first[None].long()
             with torch.no_grad():
-                ids = self.model.generate(inputs["input_ids"], attention_mask=inputs["attention_mask"], **options)
+                ids = self.model.generate(**inputs, **options)
             written.append(self.tokenizer.decode(ids[0], skip_special_tokens=True))
         return written
 
@@ -128,10 +133,12 @@ def reference(tmp_path_factory):
 def test_texts(reference, family, task):
     peer = reference(family)
     ours, name = pipeline(task, peer.folder), "summary_text" if task == "summarization" else "generated_text"
+    marked = family == "led" and task == "summarization"
     for options in ({"max_new_tokens": 10}, {"max_new_tokens": 8, "num_beams": 1}, {"max_length": 9, "min_length": 4}):
-        wanted = peer.writes(TEXTS, **options)
+        wanted = peer.writes(TEXTS, marked=marked, **options)
         assert [record[name] for record in ours(TEXTS, **options)] == wanted
         assert len(set(wanted)) > 1
+        assert not marked or wanted != peer.writes(TEXTS, **options)
 
 
 @pytest.mark.parametrize("options", [{"max_new_tokens": 10}, {"max_new_tokens": 7, "num_beams": 1}], ids=str)

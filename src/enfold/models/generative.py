@@ -369,6 +369,10 @@ class GenerativeSeq2Seq(Generative):
     def decoding_stack(self) -> Stack:
         return self.decoder
 
+    def for_summaries(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Further arguments of `generate`, with which such a model sums up sources [B, S]."""
+        return {}
+
     def begin(self, inputs: dict[str, Any], config: GenerationConfig) -> tuple[Any, Prompt]:
         if inputs.get("past_key_values") is not None:
             raise ArgumentError("past_key_values of an encoder–decoder is tied to its source: generate takes none")

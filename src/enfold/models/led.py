@@ -313,6 +313,12 @@ class LEDForConditionalGeneration(BartForConditionalGeneration):
             attention_mask = merged(attention_mask, global_attention_mask, source, pad)
         return super().generate(input_ids, attention_mask=attention_mask, **options)
 
+    def for_summaries(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """The first token of each text sees, and is seen by, all of it (Beltagy et al. 2020, §5.3)."""
+        marked = torch.zeros_like(attention_mask)
+        marked[:, 0] = attention_mask[:, 0]
+        return {"global_attention_mask": marked}
+
     def max_positions(self) -> int | None:
         return self.base.max_positions()
 

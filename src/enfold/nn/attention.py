@@ -268,7 +268,8 @@ class Native:
                 sinks=sinks,
                 lengths=memo[key] if stored else None,
             )
-        bias, starts = None if query.bias is None else self._bias(query), None
+        bias = None if query.bias is None else decode_bias(query.bias, keys.lengths, memo)
+        starts = None
         if rule.window is not None and max(keys.lengths, default=0) > rule.window:
             starts = memo.setdefault(("starts", keys.lengths, rule.window), (memo[key] - rule.window).clamp(min=0))
         return kernels.attend_decode(
@@ -292,16 +293,15 @@ class Native:
             memo[key] = query.bias(longest, longest).float() if along is None else along.float().contiguous()
         return memo[key]
 
-    def _bias(self, query: Query) -> Tensor:
-        """[B, H, longest] fp32, or [H, longest] for all sequences."""
-        lengths, memo = query.keys.lengths, query.where.memo
-        assert query.bias is not None
-        key = ("decode bias", lengths, query.bias)
-        if key not in memo:
-            of = {length: query.bias(1, length)[:, 0].float() for length in {*lengths}}
-            rows = [F.pad(of[length], (0, max(lengths) - length)) for length in lengths]
-            memo[key] = torch.stack(rows) if len(of) > 1 else rows[0].contiguous()
-        return memo[key]
+
+def decode_bias(bias: Bias, lengths: tuple[int, ...], memo: dict) -> Tensor:
+    """What each sequence's newest token adds to its scores, fp32 [B, H, longest], or [H, longest] for all sequences."""
+    key = ("decode bias", lengths, bias)
+    if key not in memo:
+        of = {length: bias(1, length)[:, 0].float() for length in {*lengths}}
+        rows = [F.pad(of[length], (0, max(lengths) - length)) for length in lengths]
+        memo[key] = torch.stack(rows) if len(of) > 1 else rows[0].contiguous()
+    return memo[key]
 
 
 _NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)

@@ -6,6 +6,7 @@ valid                  the first `lengths[b]` places of row b; rows may differ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,10 +73,12 @@ class Cache:
         lengths: tokens remembered for each sequence; empty before the first call.
         columns: columns of the padded batch seen so far (what `get_seq_length` reports), the next default position.
         tokens: what each sequence says, where a caller noted it: whoever goes on can tell what is shared.
+        program: a stack's step over this cache as one native call (see `program.py`), once one was made.
     """
 
     def __init__(self) -> None:
         self.tokens: list[list[int]] | None = None
+        self.program: Any = None
         self.lengths: tuple[int, ...] = ()
         self.columns = 0
         self._own: dict[int, tuple[Tensor, ...]] = {}

@@ -471,6 +471,12 @@ class Stack(nn.Module):
         """Embedded tokens [N, D] → states [N, D]."""
         context.rope_tables, context.relative = self._ropes, self.relative
         hidden = context.trace.hidden
+        if context.cache is not None:
+            from enfold.nn.program import step
+
+            done = step(self, x, context)
+            if done is not None:
+                return self.finish(done, None)
         for depth, index in enumerate(self.spec.depths):
             if hidden is not None:
                 hidden.append(x)

@@ -122,10 +122,18 @@ class Text2TextGenerationPipeline(GenerationPipeline[Text2TextOptions]):
 
 
 class SummarizationPipeline(Text2TextGenerationPipeline):
-    """Texts → `{"summary_text": text}`; see `Text2TextGenerationPipeline`."""
+    """Texts → `{"summary_text": text}`; see `Text2TextGenerationPipeline`.
+
+    A model that reads long texts by windows (LED) gets `global_attention_mask` for the first token of each, as its
+    authors sum up with it.
+    """
 
     task = "summarization"
     name = "summary"
+
+    def prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        given = super().prompts(rows)
+        return given | self.model.for_summaries(**given)
 
 
 @dataclass(frozen=True, kw_only=True)
