@@ -21,6 +21,7 @@ _NAMES = {
     "FullyShardedDataParallelPlugin": "enfold.accelerate.fsdp",
     "ParallelismConfig": "enfold.accelerate.parallelism",
     "PartialState": "enfold.accelerate.processes",
+    "PipelineParallel": "enfold.accelerate.pipeline_parallel",
     "ProjectConfiguration": "enfold.accelerate.state",
     "find_executable_batch_size": "enfold.accelerate.memory",
     "merge_fsdp_weights": "enfold.accelerate.merging",

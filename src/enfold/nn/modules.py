@@ -457,6 +457,7 @@ class Stack(nn.Module):
             self.relative = (Alibi if isinstance(given.relative, spec.Alibi) else Relative)(given.relative)  # type: ignore[arg-type]
         self.norm = norm(given.norm, given.width)
         self.checkpointing = False
+        self.span: range | None = None  # the depths that run, where others run elsewhere
         self.sharing: Any = None  # how several processes share texts (`enfold.accelerate`)
         self._ropes: dict[spec.Rope, RopeTable] = {}
 
@@ -478,6 +479,8 @@ class Stack(nn.Module):
             if done is not None:
                 return self.finish(done, None)
         for depth, index in enumerate(self.spec.depths):
+            if self.span is not None and depth not in self.span:
+                continue
             if hidden is not None:
                 hidden.append(x)
             if self.training and self.spec.layer_drop and float(torch.rand(())) < self.spec.layer_drop:
@@ -487,6 +490,8 @@ class Stack(nn.Module):
                 x = checkpoint(_afresh, layer, x, context, depth, use_reentrant=False)  # type: ignore[assignment]
             else:
                 x = layer(x, context, depth)
+        if self.span is not None and self.span.stop < len(self.spec.depths):
+            return x
         return self.finish(x, hidden)
 
     def finish(self, x: Tensor, hidden: list[Tensor] | None) -> Tensor:
