@@ -55,37 +55,51 @@ Bpe::Bpe(json::Value spec)
 }
 
 void Bpe::read_merges(json::Value merges) {
-  merges_ = MergeTable(merges.size(), vocab.id_limit());
-  first_ranks_.assign(vocab.id_limit(), kNever);
   const std::size_t strip = prefix_ ? prefix_->size() : 0;
-  // Merges are resolved in blocks: left, right and joined tokens of each.
+  Table<MergeTable::Merge> read;
+  read.reserve(merges.size());
+  // Merges are resolved in blocks: left and right tokens of each, then the joined ones.
   constexpr std::size_t kBlock = 256;
-  std::vector<std::string_view> tokens;
-  std::vector<Id> ids(3 * kBlock);
-  std::string joined;
-  std::uint32_t rank = 0, resolved = 0;
-  tokens.reserve(3 * kBlock);
+  std::vector<std::string_view> tokens, joined;
+  std::vector<Id> ids(2 * kBlock), made;
+  std::string text;
+  std::uint32_t rank = 0;
+  tokens.reserve(2 * kBlock);
   const auto resolve = [&] {
-    std::size_t at = 0;  // the joined strings may have moved while they were written
-    for (std::size_t k = 0; k < tokens.size(); k += 3) {
-      const std::size_t size = tokens[k].size() + tokens[k + 1].size() - strip;
-      tokens[k + 2] = std::string_view(joined).substr(at, size);
-      at += size;
+    // Most merges make the token that the merge before them makes, or the next one.
+    const std::size_t n = tokens.size() / 2;
+    Id last = read.empty() ? kNoId : read.back().made;
+    made.assign(n, kNoId);
+    joined.clear();
+    text.clear();
+    for (std::size_t k = 0; k < n; ++k) {
+      const std::string_view left = tokens[2 * k], right = tokens[2 * k + 1].substr(strip);
+      made[k] = vocab.id_if(last, left, right);
+      if (made[k] == kNoId) made[k] = vocab.id_if(last + 1, left, right);
+      if (made[k] != kNoId) last = made[k];
+      else text.append(left).append(right);
+    }
+    std::size_t at = 0;
+    for (std::size_t k = 0; k < n; ++k) {
+      if (made[k] != kNoId) continue;
+      joined.push_back(std::string_view(text).substr(at, tokens[2 * k].size() + tokens[2 * k + 1].size() - strip));
+      at += joined.back().size();
     }
     vocab.find_all(tokens.data(), tokens.size(), ids.data());
-    for (std::size_t k = 0; k < tokens.size(); k += 3) merges_.prefetch(ids[k], ids[k + 1]);
-    for (std::size_t k = 0; k < tokens.size(); k += 3, ++resolved) {
-      for (std::size_t part = 0; part < 3; ++part) {
-        if (ids[k + part] != kNoId) continue;
-        throw Error("merge " + std::to_string(resolved) + " uses '" + std::string(tokens[k + part]) +
-                    "', which is not in the vocabulary");
-      }
-      merges_.set(ids[k], ids[k + 1], resolved, ids[k + 2]);
-      std::uint32_t& first = first_ranks_[static_cast<std::size_t>(ids[k + 2])];
-      first = std::min(first, resolved);
+    std::vector<Id> others(joined.size());
+    vocab.find_all(joined.data(), joined.size(), others.data());
+    const auto need = [&](Id id, std::string_view token) {
+      if (id != kNoId) return id;
+      throw Error("merge " + std::to_string(read.size()) + " uses '" + std::string(token) +
+                  "', which is not in the vocabulary");
+    };
+    std::size_t other = 0;
+    for (std::size_t k = 0; k < n; ++k) {
+      const Id left = need(ids[2 * k], tokens[2 * k]), right = need(ids[2 * k + 1], tokens[2 * k + 1]);
+      if (made[k] == kNoId) made[k] = need(others[other], joined[other]), ++other;
+      read.push_back({left, right, made[k]});
     }
     tokens.clear();
-    joined.clear();
   };
   std::optional<json::Kind> spelling;  // all pairs or all lines
   merges.each_item("model.merges", [&](json::Value item) {
@@ -111,12 +125,12 @@ void Bpe::read_merges(json::Value merges) {
       b = line.substr(space + 1);
     }
     if (b.size() < strip) throw Error("the right side of merge " + std::to_string(rank) + " lacks the prefix");
-    joined.append(a).append(b.substr(strip));
-    tokens.insert(tokens.end(), {a, b, {}});
+    tokens.insert(tokens.end(), {a, b});
     ++rank;
-    if (tokens.size() == 3 * kBlock) resolve();
+    if (tokens.size() == 2 * kBlock) resolve();
   });
   resolve();
+  merges_ = MergeTable(read, vocab.id_limit());
 }
 
 void Bpe::symbols_of(std::string_view word, std::vector<Symbol>& out) const {
@@ -165,8 +179,10 @@ const std::array<Id, 256>* Bpe::byte_ids() const {
   if (is_byte(kNoId)) return nullptr;
   const auto range = std::minmax_element(bytes_->begin(), bytes_->end());
   bool merged = false;
-  merges_.each([&](Id a, Id b, std::uint32_t, Id made) {
-    for (const Id id : {a, b, made}) merged |= id >= *range.first && id <= *range.second && is_byte(id);
+  merges_.each([&](const MergeTable::Merge& merge, std::uint32_t) {
+    for (const Id id : {merge.left, merge.right, merge.made}) {
+      merged |= id >= *range.first && id <= *range.second && is_byte(id);
+    }
   });
   if (merged) return nullptr;
   return &*bytes_;
@@ -175,7 +191,9 @@ const std::array<Id, 256>* Bpe::byte_ids() const {
 std::optional<Id> Bpe::unknown_id() const {
   if (byte_fallback_ || !unk_) return std::nullopt;
   bool merged = false;
-  merges_.each([&](Id a, Id b, std::uint32_t, Id made) { merged |= a == *unk_ || b == *unk_ || made == *unk_; });
+  merges_.each([&](const MergeTable::Merge& merge, std::uint32_t) {
+    merged |= merge.left == *unk_ || merge.right == *unk_ || merge.made == *unk_;
+  });
   return merged ? std::nullopt : unk_;
 }
 
@@ -304,12 +322,9 @@ std::string Bpe::spec(bool with_vocabulary) const {
                     ",\"ignore_merges\":" + flag(ignore_merges_) + ",\"vocab\":" +
                     (with_vocabulary ? dump_vocabulary(vocab) : "{}") + ",\"merges\":[";
   if (!with_vocabulary) return out += "]}";
-  std::vector<std::pair<Id, Id>> ordered(merges_.size(), {kNoId, kNoId});
-  merges_.each([&](Id a, Id b, std::uint32_t rank, Id) { ordered[rank] = {a, b}; });
-  for (const auto& [a, b] : ordered) {
-    if (a == kNoId) continue;
+  for (const auto& [merge, rank] : merges_.in_order()) {
     if (out.back() != '[') out += ',';
-    out.append(1, '[').append(json::quoted(vocab[a])).append(1, ',').append(json::quoted(vocab[b])).append(1, ']');
+    out.append(1, '[').append(json::quoted(vocab[merge.left])).append(1, ',').append(json::quoted(vocab[merge.right])).append(1, ']');
   }
   return out += "]}";
 }

@@ -28,10 +28,11 @@ std::unique_ptr<const ByteWords> ByteWords::make(const Bpe& model) {
     model.vocab.each([&](std::string_view token, Id) { many += token.size() > WholeWords::kShort; });
     made->whole_ = WholeWords(model.vocab.size(), many);
   }
+  const std::vector<std::uint32_t> lowest = model.merges().lowest_ranks(model.vocab.id_limit());
   std::string bytes;
   model.vocab.each([&](std::string_view token, Id id) {
     if (!byte_level::bytes_of(token, bytes)) return;
-    made->read_token(bytes, id);
+    made->read_token(bytes, id, lowest[static_cast<std::size_t>(id)]);
     if (!made->whole_.empty() && (!derivations || derivations->makes(id))) made->whole_.add(bytes, id);
   });
   made->whole_.finish();
@@ -44,14 +45,13 @@ bool ByteWords::spells(std::string_view text) const {
          std::none_of(text.begin(), text.end(), [&](char c) { return missing_[static_cast<unsigned char>(c)]; });
 }
 
-void ByteWords::read_token(std::string_view bytes, Id id) {
+void ByteWords::read_token(std::string_view bytes, Id id, std::uint32_t lowest_rank) {
   if (bytes.size() < 2) return;
   if (bytes.size() == 2) {
     const auto a = static_cast<unsigned char>(bytes[0]), b = static_cast<unsigned char>(bytes[1]);
     starts_[static_cast<std::size_t>(a) << 8 | b] = model_.merges().rank(bytes_[a], bytes_[b]);
   }
   if (std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return;
-  const std::uint32_t rank = model_.first_rank(id);
   std::size_t left = 0;  // start of the character before the boundary
   bool left_whole = !unicode::is_continuation(bytes[0]);
   for (std::size_t i = 0; i < bytes.size();) {
@@ -69,7 +69,7 @@ void ByteWords::read_token(std::string_view bytes, Id id) {
       if (n == bytes.size())
         characters_[c] = id;
       else
-        first_use_[c] = std::min(first_use_[c], rank);
+        first_use_[c] = std::min(first_use_[c], lowest_rank);
     }
     left = i;
     left_whole = whole;

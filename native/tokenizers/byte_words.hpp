@@ -84,7 +84,7 @@ class ByteWords {
   static std::uint16_t kind(std::size_t n, std::size_t m) {
     return static_cast<std::uint16_t>(1u << ((n - 1) << 2 | (m - 1)));
   }
-  void read_token(std::string_view bytes, Id id);
+  void read_token(std::string_view bytes, Id id, std::uint32_t lowest_rank);
   void read_characters();
   template <typename Add>
   void start(const Query& query, Add&& add) const;

@@ -6,21 +6,15 @@ namespace enfold::tok {
 
 Derivations::Derivations(const Bpe& model) : steps_(model.vocab.id_limit(), Step{kUnknown, kNoId, kNoId}) {
   const MergeTable& merges = model.merges();
-  struct Pair {
-    Id left = kNoId, right = kNoId;
-  };
-  std::vector<Pair> pairs(merges.size());
-  merges.each([&](Id a, Id b, std::uint32_t rank, Id) { pairs[rank] = {a, b}; });
   model.vocab.each([&](std::string_view token, Id id) {
     // One character, which is one byte.
     if (!token.empty() && unicode::length(static_cast<unsigned char>(token[0])) == token.size()) {
       steps_[static_cast<std::size_t>(id)].rank = kGiven;
     }
   });
-  for (std::uint32_t rank = 0; rank < merges.size(); ++rank) {
-    const auto [left, right] = pairs[rank];
-    if (left == kNoId) continue;
-    Step& made = steps_[static_cast<std::size_t>(merges.made(rank))];
+  for (const auto& [merge, rank] : merges.in_order()) {
+    const auto [left, right, id] = merge;
+    Step& made = steps_[static_cast<std::size_t>(id)];
     // Both parts are made by lower ranks, or are not known to be made.
     if (made.rank != kUnknown || !makes(left) || !makes(right) || !stay_apart(merges, left, right)) continue;
     made = {rank + 1, left, right};

@@ -11,7 +11,7 @@ struct DoubleArray::Builder {
   static constexpr std::uint32_t kEnd = 0xFFFFFFFFu;
   static constexpr std::size_t kOpenBlocks = 16, kTries = 128;
 
-  explicit Builder(std::vector<std::uint64_t>& out) : units(out) {
+  explicit Builder(Table<std::uint64_t>& out) : units(out) {
     units.clear();
     add_block();
     take(0);
@@ -114,7 +114,7 @@ struct DoubleArray::Builder {
     (next[u] == kEnd ? tail : previous[next[u]]) = previous[u];
   }
 
-  std::vector<std::uint64_t>& units;
+  Table<std::uint64_t>& units;
   std::vector<std::uint32_t> next, previous;
   std::vector<bool> is_free, used;
   std::vector<std::size_t> open;

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "table_memory.hpp"
+
 namespace enfold::tok {
 
 // A fixed set of byte strings as a double array: one look into memory for each byte of a walk.
@@ -45,7 +47,7 @@ class DoubleArray {
   static constexpr std::size_t kBlock = 256;
   static std::size_t base_of(std::uint64_t unit) { return static_cast<std::size_t>(unit >> 36); }
 
-  std::vector<std::uint64_t> units_;
+  Table<std::uint64_t> units_;
 };
 
 }  // namespace enfold::tok

@@ -5,7 +5,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "table_memory.hpp"
 
 // A strict JSON reader (RFC 8259) made for files that are one large vocabulary: the document is one flat array of
 // nodes in reading order, strings without escapes point into the source.
@@ -86,7 +87,7 @@ class Document {
   struct Parser;
   std::string source_;
   std::deque<std::string> unescaped_;
-  std::vector<Node> nodes_;
+  Table<Node> nodes_;
 };
 
 std::string quoted(std::string_view text);

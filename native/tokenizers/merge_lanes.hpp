@@ -18,7 +18,7 @@ namespace enfold::tok {
 class MergeLanes {
  public:
   static constexpr std::size_t kMost = 64;     // symbols of a word
-  static constexpr std::size_t kLanes = 128;
+  static constexpr std::size_t kLanes = 512;
   static constexpr std::int32_t kNever = 0x7FFFFFFF;
 
   struct Lane {

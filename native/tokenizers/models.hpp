@@ -75,10 +75,6 @@ class Bpe final : public Model {
   };
   static constexpr std::uint32_t kNever = MergeTable::kNever;
   const MergeTable& merges() const { return merges_; }
-  // The lowest rank of a merge that makes this token.
-  std::uint32_t first_rank(Id id) const {
-    return static_cast<std::size_t>(id) < first_ranks_.size() ? first_ranks_[static_cast<std::size_t>(id)] : kNever;
-  }
   // Applies the merges, lowest rank first, leftmost among equals.
   void merge(std::vector<Symbol>& symbols) const;
   bool ignores_merges() const { return ignore_merges_; }
@@ -98,7 +94,6 @@ class Bpe final : public Model {
   void read_merges(json::Value merges);
 
   MergeTable merges_;
-  std::vector<std::uint32_t> first_ranks_;  // by id
   std::optional<double> dropout_;
   std::optional<std::string> unk_token_, prefix_, suffix_;
   std::optional<Id> unk_;

@@ -104,6 +104,49 @@ inline const char* skip_ascii_letters(const char* p, const char* end) {
   return p;
 }
 
+#if defined(__SSE2__)
+// Which of the 16 bytes at `p` lie between two, one bit each.
+inline unsigned between(__m128i bytes, char low, char high) {
+  const __m128i place = _mm_sub_epi8(bytes, _mm_set1_epi8(low));
+  const __m128i in = _mm_cmpeq_epi8(_mm_min_epu8(place, _mm_set1_epi8(static_cast<char>(high - low))), place);
+  return static_cast<unsigned>(_mm_movemask_epi8(in));
+}
+#endif
+
+// The end of the word at `p`, if it is one of the many that are short and of ASCII, with ASCII behind it: letters and
+// what may stand before them. Null for all else.
+template <Style style>
+inline const char* plain_word(const char* p, const char* end) {
+#if defined(__SSE2__)
+  if (end - p < 16 || *p == '\'') return nullptr;
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const unsigned ascii = ~static_cast<unsigned>(_mm_movemask_epi8(bytes));
+  const unsigned letters = between(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
+  unsigned before = 0;
+  if (!(letters & 1)) {
+    const bool may_stand = style == Style::gpt2 ? *p == ' ' : !(kClasses.ascii(*p & 127) & (kNumber | kNewline));
+    if (!(ascii & letters >> 1 & 1) || !may_stand) return nullptr;
+    before = 1;
+  }
+  unsigned n;
+  if constexpr (style == Style::o200k || style == Style::tekken) {
+    const unsigned small = between(bytes, 'a', 'z') >> before;
+    const auto capitals = static_cast<unsigned>(std::countr_one((letters >> before) & ~small));
+    n = capitals + static_cast<unsigned>(std::countr_one(small >> capitals));
+  } else {
+    n = static_cast<unsigned>(std::countr_one(letters >> before));
+  }
+  n += before;
+  if (n >= 16 || !(ascii >> n & 1)) return nullptr;
+  p += n;
+  if constexpr (style == Style::o200k) p += contraction(p, end, true);
+  return p;
+#else
+  (void)p, (void)end;
+  return nullptr;
+#endif
+}
+
 // The end of the run of characters at `p` from blocks that are all of the wanted classes, as those of Cyrillic and of
 // Chinese characters are.
 template <unsigned wanted>
@@ -251,6 +294,10 @@ void scan(const char* p, const char* end, Emit&& emit) {
   constexpr int digits = style == Style::gpt2 ? 0 : style == Style::cl100k || style == Style::o200k ? 3 : 1;
   while (p < end) {
     const char* const start = p;
+    if (const char* const stop = detail::plain_word<style>(p, end)) {
+      emit(start, p = stop);
+      continue;
+    }
     if constexpr (!cased) {
       if (const std::size_t n = detail::contraction(p, end, modern)) {
         emit(start, p += n);

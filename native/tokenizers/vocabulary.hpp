@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "errors.hpp"
+#include "table_memory.hpp"
 
 namespace enfold::tok {
 
@@ -41,12 +42,22 @@ inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
 #endif
 }
 
+// All of up to eight bytes; as a number it tells them apart from others of the same length.
+inline std::uint64_t load_few(const char* p, std::size_t n) {
+  const auto byte = [p](std::size_t i) { return static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])); };
+  if (n >= 4) {
+    std::uint32_t first, last;
+    std::memcpy(&first, p, 4);
+    std::memcpy(&last, p + n - 4, 4);
+    return first | static_cast<std::uint64_t>(last) << 32;
+  }
+  return n ? byte(0) | byte(n / 2) << 8 | byte(n - 1) << 16 : 0;
+}
+
 inline std::uint64_t hash_bytes(const char* p, std::size_t n) {
   std::uint64_t h = n * 0x9E3779B97F4A7C15ull ^ 0x2D358DCCAA6C78A5ull;
-  for (; n >= 8; n -= 8, p += 8) h = mix(h ^ load64(p), 0x8BB84B93962EACC9ull);
-  std::uint64_t rest = 0;
-  std::memcpy(&rest, p, n);
-  return mix(h ^ rest, 0x4B33A62ED433D4A3ull);
+  for (; n > 8; n -= 8, p += 8) h = mix(h ^ load64(p), 0x8BB84B93962EACC9ull);
+  return mix(h ^ load_few(p, n), 0x4B33A62ED433D4A3ull);
 }
 
 // Token ⇄ id: strings in one arena, an open-addressed table of ids with the upper half of the hash beside them.
@@ -64,6 +75,14 @@ class Vocabulary {
   Id find(std::string_view token) const {
     if (slots_.empty()) return kNoId;
     return find(token, hash_bytes(token.data(), token.size()));
+  }
+  // The id of the token left + right, if `guess` is an id of it; else kNoId.
+  Id id_if(Id guess, std::string_view left, std::string_view right) const {
+    if (!contains(guess)) return kNoId;
+    const Entry& entry = entries_[by_id_[static_cast<std::size_t>(guess)]];
+    const std::string_view token = text(entry);
+    const bool same = token.size() == left.size() + right.size() && token.starts_with(left) && token.ends_with(right);
+    return same ? entry.id : kNoId;
   }
   // Looks up many tokens at once: while one waits for memory, the others are fetched.
   void find_all(const std::string_view* tokens, std::size_t n, Id* out) const;
@@ -93,9 +112,7 @@ class Vocabulary {
     std::uint32_t mark, entry;
   };
   static std::uint64_t head_of(std::string_view token) {
-    std::uint64_t head = 0;
-    std::memcpy(&head, token.data(), token.size() < 8 ? token.size() : 8);
-    return head;
+    return load_few(token.data(), token.size() < 8 ? token.size() : 8);
   }
   static std::uint32_t mark_of(std::string_view token, std::uint64_t hash) {
     const std::size_t size = token.size() < 0xFFFF ? token.size() : 0xFFFF;
@@ -122,9 +139,9 @@ class Vocabulary {
   void grow(std::size_t slots);
 
   std::string arena_;
-  std::vector<Entry> entries_;
+  Table<Entry> entries_;
   std::vector<std::uint32_t> by_id_;
-  std::vector<Slot> slots_;
+  Table<Slot> slots_;
   std::size_t mask_ = 0;
   std::size_t again_ = 0;  // ids of tokens that have a later one
   bool shared_ids_ = false;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "table_memory.hpp"
 #include "unicode.hpp"
 #include "word_cache.hpp"
 
@@ -132,8 +133,8 @@ class WholeWords {
     return n > longest && longest < 255;
   }
 
-  std::vector<Short> short_;
-  std::vector<Long> long_;
+  Table<Short> short_;
+  Table<Long> long_;
   std::string text_;                   // of the long ones
   std::vector<std::uint8_t> longest_;  // bytes of the longest word by its first three (hashed), 255 for more
   std::array<Waiting, 32> waiting_{};  // on their way into the table

@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "rows.hpp"
+#include "table_memory.hpp"
 
 namespace enfold::tok {
 
@@ -127,20 +125,16 @@ class WordCache {
   }
 
   template <typename Slot>
-  class Table {
+  class Pairs {
    public:
-    explicit Table(std::size_t n) : size_(n), memory_(std::calloc(n + 2, sizeof(Slot))) {
-      if (!memory_) throw std::bad_alloc();
-      const auto at = reinterpret_cast<std::uintptr_t>(memory_.get());
-      slots_ = reinterpret_cast<Slot*>((at + 63) & ~std::uintptr_t{63});
-    }
-    Slot* pair(std::uint64_t hash) const { return slots_ + (hash & (size_ - 2)); }
+    explicit Pairs(std::size_t n) : slots_(n) {}
+    Slot* pair(std::uint64_t hash) { return &slots_[hash & (slots_.size() - 2)]; }
     template <typename Hash>
     Slot& add(const std::uint64_t* key, Hash&& hash, std::size_t most) {
-      if (used_ > size_ / 2 && size_ < most) {
-        Table grown(std::min(size_ * 4, most));
-        for (const Slot* slot = slots_; slot < slots_ + size_; ++slot) {
-          if (!empty(*slot)) grown.newest(hash(slot->key)) = *slot;
+      if (used_ > slots_.size() / 2 && slots_.size() < most) {
+        Pairs grown(std::min(slots_.size() * 4, most));
+        for (const Slot& slot : slots_) {
+          if (!empty(slot)) grown.newest(hash(slot.key)) = slot;
         }
         *this = std::move(grown);
       }
@@ -157,12 +151,8 @@ class WordCache {
       pair[1] = pair[0];
       return pair[0];
     }
-    struct Free {
-      void operator()(void* p) const { std::free(p); }
-    };
-    std::size_t size_, used_ = 0;
-    std::unique_ptr<void, Free> memory_;
-    Slot* slots_;
+    Table<Slot> slots_;
+    std::size_t used_ = 0;
   };
 
   void put_apart(Id* where, const Found* tokens, std::size_t n) {
@@ -179,8 +169,8 @@ class WordCache {
 
   static constexpr std::size_t kMostShort = 1 << 16, kMostLong = 1 << 14, kApart = 1 << 15;
   static constexpr std::size_t kMostLongest = 128;
-  Table<Short> shorts_{1 << 10};
-  Table<Long> longs_{1 << 8};
+  Pairs<Short> shorts_{1 << 10};
+  Pairs<Long> longs_{1 << 8};
   std::vector<Apart> apart_;
   std::vector<Longest> longest_;
   std::uint64_t apart_end_ = 0;  // all that were ever put apart

@@ -41,7 +41,7 @@ void answer(Query& query, Each&& each, Buffer<Found>& found) {
   query.characters = begun;
 }
 
-inline constexpr std::size_t kWordBatch = 128;  // words that are looked up together
+inline constexpr std::size_t kWordBatch = 512;  // words that are looked up together
 
 // Words on their way to tokens. They are looked up some at a time, so that the memory of what is known of them is on
 // its way while others are worked on. `find(queries, count, found)` answers what is not.
@@ -138,13 +138,12 @@ class Words {
       const WordCache::Longest* longest;
     };
     std::uint32_t n, gap;
-    std::uint8_t query;               // of a missing word
+    std::uint16_t query;              // of a missing word
     std::uint8_t tokens, characters;  // of a word whose tokens lie apart
     Where where;
     bool ends, variant, first;  // the first of its kind in the batch
     bool may_be_whole;
   };
-  static_assert(kWordBatch <= 255);
 
   void look_up() {
     queried_ = missing_ = many_ = 0;
@@ -160,7 +159,7 @@ class Words {
         }
         prefetch(cache_.short_slots(item.hash));
       }
-      others_[others++] = static_cast<std::uint8_t>(i);
+      others_[others++] = static_cast<std::uint16_t>(i);
     }
     for (std::size_t k = 0; k < others; ++k) {
       if (!look_in_cache(items_[others_[k]])) ask(others_[k]);
@@ -206,20 +205,20 @@ class Words {
   }
 
   // A word that comes several times is asked for once.
-  void ask(std::uint8_t i) {
+  void ask(std::uint16_t i) {
     Item& item = items_[i];
     item.where = Where::missing;
     item.first = true;
     missing_items_[missing_++] = i;
     if (queried_ == 0) asked_.fill(kNothing);
-    std::uint8_t& same = asked_[item.hash >> 16 & 255];
+    std::uint16_t& same = asked_[(item.hash >> 16) % asked_.size()];
     if (same != kNothing && equal(item, items_[same])) {
       item.first = false;
       item.query = items_[same].query;
       return;
     }
     same = i;
-    item.query = static_cast<std::uint8_t>(queried_);
+    item.query = static_cast<std::uint16_t>(queried_);
     queries_[queried_++] = {item.p, item.key, item.hash, item.n, item.variant, 0, 0, 0};
   }
 
@@ -338,7 +337,7 @@ class Words {
     word_ = to.word;
   }
 
-  static constexpr std::uint8_t kNothing = 255;
+  static constexpr std::uint16_t kNothing = 0xFFFF;
 
   WordCache& cache_;
   const WholeWords* whole_;
@@ -351,9 +350,9 @@ class Words {
   std::size_t count_ = 0, queried_ = 0, missing_ = 0, many_ = 0;
   std::array<Item, kWordBatch> items_;
   std::array<Query, kWordBatch> queries_;
-  std::array<std::uint8_t, kWordBatch> others_;  // items that the table of whole words does not have
-  std::array<std::uint8_t, kWordBatch> missing_items_;
-  std::array<std::uint8_t, 256> asked_;  // by hash, the item that asked first
+  std::array<std::uint16_t, kWordBatch> others_;  // items that the table of whole words does not have
+  std::array<std::uint16_t, kWordBatch> missing_items_;
+  std::array<std::uint16_t, kWordBatch> asked_;  // by hash, the item that asked first
 };
 
 }  // namespace enfold::tok
