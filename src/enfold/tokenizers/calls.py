@@ -182,10 +182,14 @@ class Calls:
     def _answer(self, text: Any, pair: Any, prepared: Prepared) -> BatchEncoding:
         engine = prepared.engine
         listed = prepared.kind is None and not prepared.overflow
-        if listed and not prepared.words and type(text) is str and (not pair or type(pair) is str):
+        if type(text) is str and (not pair or type(pair) is str) and not prepared.words and (listed or prepared.kind):
             inputs: list = [(text, pair)] if pair else [text]
-            data = engine.text(text, pair) if pair else engine.text(text)
-            longest = len(data["input_ids"])
+            if listed:
+                data = engine.text(text, pair) if pair else engine.text(text)
+                longest = len(data["input_ids"])
+            else:
+                data = prepared.tensors(inputs)
+                longest = data["input_ids"].shape[1]
         else:
             inputs, batched = _inputs(text, pair, prepared.words)
             if prepared.kind is not None:

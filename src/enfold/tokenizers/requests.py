@@ -98,9 +98,9 @@ class Prepared:
         if shape is None:
             raise ArgumentError(_ragged(batch))
         new, int64, array = _numpy()
-        data: dict[str, Any] = {
-            key: new(shape if key != "offset_mapping" else (*shape, 2), int64) for key in self.matrices
-        }
+        data: dict[str, Any] = {key: new(shape, int64) for key in self.matrices}
+        if "offset_mapping" in data:
+            data["offset_mapping"] = new((*shape, 2), int64)
         engine.fill(batch, shape[1], data)
         if len(data) > len(self.matrices):
             data = {key: array(value, int64) if type(value) is list else value for key, value in data.items()}

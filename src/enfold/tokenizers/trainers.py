@@ -512,3 +512,11 @@ def _fit(tokenizer: "Tokenizer", trainer: Trainer, words: _engine.WordCounts) ->
     slot = tokenizer.model._slot
     slot.assign(spec_text({**json.loads(slot.options), **trainer._learn(words)}))
     tokenizer.add_special_tokens(trainer.special_tokens)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ParityBpeTrainer":
+        from enfold.tokenizers.parity import ParityBpeTrainer
+
+        return ParityBpeTrainer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
