@@ -65,7 +65,7 @@ def test_planned_names_say_so(name):
 @pytest.mark.parametrize(
     ("room", "name"),
     [
-        ("accelerate", "notebook_launcher"),
+        ("accelerate", "DeepSpeedPlugin"),
         ("peft", "LoraConfig"),
         ("trl", "SFTTrainer"),
         ("diffusers", "DiffusionPipeline"),

@@ -8,7 +8,13 @@ from typing import Any
 import torch
 
 import enfold
-from enfold.accelerate import Accelerator, FullyShardedDataParallelPlugin, operations
+from enfold.accelerate import (
+    Accelerator,
+    AcceleratorState,
+    FullyShardedDataParallelPlugin,
+    ParallelismConfig,
+    operations,
+)
 from enfold.models import losses
 from enfold.training.optimizers import Adafactor, Lion, Muon
 
@@ -182,7 +188,9 @@ def goes_on(place: Path, results: dict[str, Any]) -> None:
 
 def from_one(place: Path, weights: dict[str, Any]) -> None:
     """What one process saved goes on in two."""
-    loop = Loop("tied", "adamw", **plugin())
+    loop = Loop("tied", "adamw", parallelism_config=ParallelismConfig(dp_shard_size=2))
+    assert loop.accelerator.distributed_type == "FSDP"
+    assert AcceleratorState().is_fsdp2
     loop.accelerator.load_state(place / "one")
     weights["from one"] = loop.run(2, 4).weights()
 

@@ -19,22 +19,21 @@ _NAMES = {
     "infer_auto_device_map": "enfold.accelerate.device_map",
     "Accelerator": "enfold.accelerate.accelerator",
     "FullyShardedDataParallelPlugin": "enfold.accelerate.fsdp",
+    "AcceleratorState": "enfold.accelerate.shared_state",
+    "DistributedType": "enfold.accelerate.shared_state",
     "ParallelismConfig": "enfold.accelerate.parallelism",
     "PartialState": "enfold.accelerate.processes",
     "PipelineParallel": "enfold.accelerate.pipeline_parallel",
     "ProjectConfiguration": "enfold.accelerate.state",
     "find_executable_batch_size": "enfold.accelerate.memory",
     "merge_fsdp_weights": "enfold.accelerate.merging",
+    "notebook_launcher": "enfold.accelerate.notebook",
     "prepare_data_loader": "enfold.accelerate.loading",
     "release_memory": "enfold.accelerate.memory",
     "set_seed": "enfold.accelerate.randomness",
     "skip_first_batches": "enfold.accelerate.loading",
 }
 # Names of the reference library that are not built yet; a name leaves this list when it gets its module.
-_NOT_BUILT = [
-    "AcceleratorState",
-    "DistributedType",
-    "notebook_launcher",
-]
+_NOT_BUILT = ["DeepSpeedPlugin"]
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES, not_built=dict.fromkeys(_NOT_BUILT, __name__))

@@ -19,6 +19,7 @@ from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
 from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
 from enfold.accelerate.parallelism import ParallelismConfig
 from enfold.accelerate.processes import PartialState
+from enfold.accelerate.shared_state import AcceleratorState, DistributedType, distributed_type
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
 from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError
 from enfold.base.whole import remove
@@ -103,6 +104,7 @@ class Accelerator:
         self._optimizers: list[PreparedOptimizer] = []
         self._schedulers: list[PreparedScheduler] = []
         self._loaders: list[Any] = []
+        AcceleratorState.follow(self)
 
     @property
     def device(self) -> torch.device:
@@ -148,6 +150,11 @@ class Accelerator:
     def optimizer_step_was_skipped(self) -> bool:
         """Whether the last step was left out, because fp16 gradients were not finite."""
         return any(optimizer.step_was_skipped for optimizer in self._optimizers)
+
+    @property
+    def distributed_type(self) -> DistributedType:
+        """How the processes work together."""
+        return distributed_type(self.state, shards=self.shards)
 
     @property
     def shards(self) -> bool:
