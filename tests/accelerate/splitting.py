@@ -205,7 +205,7 @@ def loop(config: ParallelismConfig | None, data: Any, row: Any, steps: int = 1) 
     return accelerator.unwrap_model(model), losses, torch.cat(seen)
 
 
-def composed():
+def composed(folder: str):
     """Four processes: two copies of a model that two each hold, as one process."""
     torch.manual_seed(5)
     data = torch.randint(5, 40, (22, 9))
@@ -220,6 +220,22 @@ def composed():
         assert split is not None
         for name, weight in model.named_parameters():
             near(split.whole(name, weight.detach())[:1], whole.get_parameter(name).detach()[:1], 0.05)
+    accelerator = Accelerator(cpu=True, parallelism_config=ParallelismConfig(tp_size=2, dp_replicate_size=2))
+    model = made(next(row for row in ONE_EACH if row.head == "Phi3ForCausalLM"))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    steps = []
+    for step in range(3):
+        if step == 1:
+            accelerator.save_state(f"{folder}/state")
+        if step == 2:
+            accelerator.load_state(f"{folder}/state")
+        accelerator.backward(model(input_ids=data[:2], labels=data[:2]).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        steps.append([weight.to_local().clone() for weight in model.parameters()])
+    assert all(map(torch.equal, steps[1], steps[2]))
+    assert not all(map(torch.equal, steps[0], steps[1]))
     with pytest.raises(ArgumentError, match="there are 4"):
         Accelerator(cpu=True, parallelism_config=ParallelismConfig(tp_size=2))
     print("done")
@@ -237,14 +253,14 @@ def alone(function: Any, *args: Any) -> Any:
 
 
 def trainer(folder: str):
-    """The Trainer on two processes that hold one model, beside itself alone."""
+    """The Trainer on two processes that hold one model, beside itself alone; and on with its checkpoint on either."""
     rows = [
         {"input_ids": ids, "labels": ids}
         for ids in torch.randint(5, 40, (20, 9), generator=torch.Generator().manual_seed(1)).tolist()
     ]
-    row = next(row for row in ONE_EACH if row.head == "LlamaForCausalLM")
+    row = next(row for row in ONE_EACH if row.head == "Phi3ForCausalLM")
 
-    def run(**options: Any) -> tuple[Any, Any, Any]:
+    def run(resume: str | None = None, **options: Any) -> tuple[Any, Any, Any]:
         args = TrainingArguments(
             f"{folder}/run",
             max_steps=6,
@@ -253,19 +269,26 @@ def trainer(folder: str):
             logging_steps=1,
             report_to="none",
             use_cpu=True,
-            save_strategy="no",
-            **options,
+            **{"save_strategy": "no", **options},
         )
         worker = Trainer(made(row), args, train_dataset=rows, eval_dataset=rows[:5])
-        worker.train()
+        worker.train(resume_from_checkpoint=resume)
         return worker.model, [log["loss"] for log in worker.state.log_history if "loss" in log], worker.evaluate()
 
-    model, losses, scores = run(parallelism_config="tp_size=2")
+    model, losses, scores = run(parallelism_config="tp_size=2", save_strategy="steps", save_steps=3)
     whole, wanted, expected = alone(run)
     torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-5)
     assert scores["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-4)
     split = splitting_of(model)
     assert split is not None
+    together = run(f"{folder}/run/checkpoint-3", parallelism_config={"tp_size": 2})[0]
+    apart = alone(run, f"{folder}/run/checkpoint-3")[0]
     for name, weight in model.named_parameters():
         near(split.whole(name, weight.detach()), whole.get_parameter(name).detach(), 1e-2)
+        assert torch.equal(dict(together.named_parameters())[name].to_local(), weight.to_local())
+        near(apart.get_parameter(name).detach(), split.whole(name, weight.detach()), 1e-4)
+    distributed.barrier()
+    saved = type(whole).from_pretrained(f"{folder}/run/checkpoint-6")
+    for name, weight in model.named_parameters():
+        assert torch.equal(saved.get_parameter(name), split.whole(name, weight.detach()))
     print("done")

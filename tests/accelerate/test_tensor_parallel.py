@@ -19,8 +19,8 @@ def test_each_process_reads_its_part_and_one_writes_all(tmp_path):
     assert launching.run(2, "tests.accelerate.splitting:loading", str(tmp_path)) == ["done\n"] * 2
 
 
-def test_copies_of_split_models_read_different_data_and_learn_as_one():
-    assert launching.run(4, "tests.accelerate.splitting:composed") == ["done\n"] * 4
+def test_copies_of_split_models_read_different_data_and_learn_as_one(tmp_path):
+    assert launching.run(4, "tests.accelerate.splitting:composed", str(tmp_path)) == ["done\n"] * 4
 
 
 def test_a_trainer_over_a_split_model(tmp_path):

@@ -49,6 +49,10 @@ def write_parts(accelerator: "Accelerator", models: list[nn.Module], optimizers:
     if not accelerator.shards:
         main = accelerator.is_main_process
         weights: list[Any] = [accelerator.get_state_dict(model) for model in bare]
+        if any("splitting" in model.__dict__ for model in bare):
+            from enfold.accelerate.split_state import whole_optimizer
+
+            return Kept(bare, inner, weights, [whole_optimizer(o, bare) for o in inner], {})
         return Kept(bare, inner, weights, [o.state_dict() if main else {} for o in inner], {})
     from enfold.accelerate import parts, sharding
 
@@ -83,6 +87,10 @@ def load_optimizers(models: list[nn.Module], optimizers: list[Any], folder: Path
             parts.load_optimizer(optimizer, parts.parameter_names(models), parts.optimizer_folder(folder, number))
             continue
         state = folders.read(file)
+        if any("splitting" in model.__dict__ for model in models):
+            from enfold.accelerate.split_state import laid_out_optimizer
+
+            state = laid_out_optimizer(optimizer, state, models)
         if any(hasattr(p, "full_tensor") for group in optimizer.param_groups for p in group["params"]):
             from enfold.accelerate.parts import load_whole_optimizer
 

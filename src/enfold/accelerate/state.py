@@ -193,8 +193,11 @@ def read_weights(model: nn.Module, file: Path) -> None:
                 raise WeightsMismatchError(
                     f"{file}: {name} has shape {list(checkpoint.shape(name))}, and the model's {list(tensor.shape)}"
                 )
+        split = model.__dict__.get("splitting")
         for name, tensor in needed.items():
-            if sharded:
+            if split is not None:
+                split.load_whole(name, checkpoint.read(name))
+            elif sharded:
                 from enfold.accelerate.sharding import copy_whole
 
                 copy_whole(tensor, checkpoint.read(name))

@@ -154,11 +154,23 @@ class Splitting:
     def whole_state(self) -> dict[str, Tensor]:
         """Weights as one process has them, on the CPU of the main process; others get none. All call it."""
         found: dict[str, Tensor] = {}
+        firsts: dict[int, Tensor] = {}  # of tied weights
         for name, weight in self.model.state_dict(keep_vars=True).items():
-            whole = self.whole(name, weight.detach())
-            if self.is_main_process:
-                found[name] = whole.cpu()
-        return found
+            if id(weight) not in firsts:
+                whole = self.whole(name, weight.detach())
+                firsts[id(weight)] = whole.cpu() if self.is_main_process else whole[:0] if whole.ndim else whole
+            found[name] = firsts[id(weight)]
+        return found if self.is_main_process else {}
+
+    @torch.no_grad()
+    def load_whole(self, name: str, whole: Tensor) -> None:
+        """Take over this rank's part of a weight, or a buffer, as one process has it."""
+        owner, _, leaf = name.rpartition(".")
+        module = self.model.get_submodule(owner)
+        held = module._parameters.get(leaf)
+        held = module._buffers[leaf] if held is None else held
+        assert held is not None
+        _here(held).copy_(self.take(name, whole))
 
     def laid_out(self, name: str, whole: Tensor) -> Tensor:
         """A weight as one process has it, as the ranks' parts lie behind each other."""

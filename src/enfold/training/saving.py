@@ -48,7 +48,12 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """
     if load_parts(model, folder):
         return
-    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+    split = model.__dict__.get("splitting")
+    if split is not None:
+        whole = _whole_weights(type(model), model, folder)
+        for name in model.state_dict(keep_vars=True):
+            split.load_whole(name, whole[name])
+    elif any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
         from enfold.accelerate.sharding import load_from_first, whole_class
 
         main = PartialState().is_main_process
