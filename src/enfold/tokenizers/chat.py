@@ -29,6 +29,7 @@ class Chat:
         special_tokens_map: dict[str, str]
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+        def decode(self, token_ids: Any) -> Any: ...
 
     def apply_chat_template(
         self,
@@ -135,6 +136,61 @@ class Chat:
             out["assistant_masks"] = masks if batched or return_tensors else masks[0]
             out.convert_to_tensors(return_tensors)
         return out
+
+    def parse_response(
+        self,
+        response: Any,
+        schema: Mapping[str, Any] | None = None,
+        *,
+        prefix: Any = None,
+        tools: Sequence[dict | Callable] | None = None,
+    ) -> Any:
+        """Read what a chat model wrote as a message: reasoning, content, tool calls.
+
+        Args:
+            response: text or ids that the model wrote, or a batch of either; without the prompt.
+            schema: a response template; the tokenizer's `response_template` by default.
+            prefix: the prompt, as text or ids, one for all or one for each: its end may begin the message. An empty
+                one says that nothing of the message stands in the prompt.
+            tools: the functions that the model may call, as for `apply_chat_template`: arguments that come as text
+                become what their schemas say.
+
+        Returns:
+            a dictionary, or a list of them for a batch.
+
+        Raises:
+            TemplateError: there is no response template, it says what is not known, or the answer is not as it says.
+            ArgumentError: no prefix, or not one for each response.
+        """
+        from enfold.tokenizers.responses import ResponseTemplate, parse
+
+        if schema is None:
+            schema = self.response_template
+        if schema is None:
+            raise TemplateError(
+                "This tokenizer has no response template: pass schema=, or set tokenizer.response_template."
+            )
+        if prefix is None:
+            raise ArgumentError(
+                "parse_response needs prefix=, the prompt: chat templates often begin the answer there. If yours "
+                'doesn\'t, pass prefix="".'
+            )
+        template = ResponseTemplate.read(schema)
+        texts, batched = self._as_texts(response)
+        prompts, several = self._as_texts(prefix if len(prefix) else "")
+        if not several:
+            prompts = prompts * len(texts)
+        if len(prompts) != len(texts):
+            raise ArgumentError(f"There are {len(texts)} responses and {len(prompts)} prefixes: give one, or one each.")
+        read = [parse(template, text, prompt, tools) for text, prompt in zip(texts, prompts, strict=True)]
+        return read if batched else read[0]
+
+    def _as_texts(self, given: Any) -> tuple[list[str], bool]:
+        """Texts, or what ids mean; and whether they are a batch."""
+        if isinstance(given, (list, tuple)) and (not given or isinstance(given[0], str)):
+            return list(given), True
+        text = given if isinstance(given, str) else self.decode(given)
+        return ([text], False) if isinstance(text, str) else (text, True)
 
     def encode_message_with_chat_template(
         self, message: dict[str, Any], conversation_history: Sequence[dict[str, Any]] | None = None, **kwargs: Any
