@@ -75,7 +75,6 @@ def test_of_a_function(name):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda data: data.to_tf_dataset(2, columns="a"),
         lambda data: data.add_elasticsearch_index("a"),
         lambda data: data.load_elasticsearch_index("a", es_index_name="a"),
         lambda data: enfold.datasets.GeneratorBasedBuilder,

@@ -259,9 +259,49 @@ class Exported(Core):
         stream = IterableDataset(source, info=DatasetInfo(features=self.features))
         return stream if self._format_type is None else stream.with_format(self._format_type)
 
-    def to_tf_dataset(self, *args: Any, **options: Any) -> Any:
-        raise NotBuiltError(
-            "to_tf_dataset is not built: give with_format('tensorflow') to tf.data.Dataset.from_generator."
+    def to_tf_dataset(
+        self,
+        batch_size: int | None = None,
+        columns: str | Sequence[str] | None = None,
+        shuffle: bool = False,
+        collate_fn: Callable[..., Any] | None = None,
+        drop_remainder: bool = False,
+        collate_fn_args: dict[str, Any] | None = None,
+        label_cols: str | Sequence[str] | None = None,
+        prefetch: bool = True,
+        num_workers: int = 0,
+        num_test_batches: int = 20,
+    ) -> Any:
+        """The rows as a `tf.data.Dataset`, for Keras's `fit` and `predict`: dicts of tensors, or one tensor alone.
+
+        Integers become int64, floats float32, texts strings.
+
+        Args:
+            batch_size: rows per batch; None: rows.
+            columns: what the model reads, also columns that `collate_fn` makes; None: all, in one dict.
+            shuffle: another order in each epoch (`tf.random.set_seed` decides which).
+            collate_fn: rows (dicts of arrays) → columns; by default they are stacked.
+            drop_remainder: leave out a last batch that is shorter.
+            collate_fn_args: keywords for it.
+            label_cols: what the model is to answer; batches are then pairs.
+            prefetch: work ahead in a thread.
+            num_workers: processes that make batches; the function travels to them by pickle.
+            num_test_batches: small batches that tell the shapes: what differs among them may differ later.
+        """
+        from enfold.datasets.tf_batches import tf_dataset
+
+        return tf_dataset(
+            self,
+            batch_size=batch_size,
+            columns=columns,
+            shuffle=shuffle,
+            collate_fn=collate_fn,
+            drop_remainder=drop_remainder,
+            collate_fn_args=collate_fn_args,
+            label_cols=label_cols,
+            prefetch=prefetch,
+            num_workers=num_workers,
+            num_test_batches=num_test_batches,
         )
 
     # How
