@@ -7,9 +7,14 @@ or in the version of a package makes another fingerprint; a new comment doesn't.
 (files, the clock, the network) can't be seen.
 """
 
+import hashlib
+import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from enfold.base.logging import get_logger
 from enfold.datasets.hashing import UnhashableError, digest
@@ -84,3 +89,42 @@ def _warn(transform: str, name: str, error: UnhashableError) -> None:
             name,
             error,
         )
+
+
+def table_fingerprint(table: pa.Table, indices: np.ndarray | None, files: Sequence[str]) -> str:
+    """A name for rows that have none: by their files (name, size, time), or by their content."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(table.schema.serialize())
+    if files:
+        for path in files:
+            status = os.stat(path)
+            digest.update(f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        # The same files hold other rows for a slice of them.
+        digest.update(
+            f"{table.num_rows} {[chunk.offset for column in table.columns for chunk in column.chunks]}".encode()
+        )
+    else:
+        with pa.ipc.new_stream(pa.PythonFile(_Digest(digest), "w"), table.schema) as writer:
+            writer.write_table(table)
+    if indices is not None:
+        digest.update(np.ascontiguousarray(indices).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+class _Digest:
+    """A file that is only hashed."""
+
+    closed = False
+
+    def __init__(self, digest: Any):
+        self._digest = digest
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
