@@ -210,7 +210,9 @@ def scales() -> None:
     loop.optimizer.zero_grad()
     loop.run(0, 1)
     assert not loop.optimizer.step_was_skipped
-    assert abs(loop.losses[0] - 4.1) < 0.2
+    rounded = Loop("llama", "sgd", mixed_precision="bf16", **plugin()).run(0, 1)
+    assert abs(loop.losses[0] - 4.11) < 0.1
+    assert abs(rounded.losses[0] - loop.losses[0]) < 2e-2
 
 
 def reads_once(place: Path) -> list[list[int]]:

@@ -27,6 +27,16 @@ class Dying(TrainerCallback):
         if state.global_step == 5 and os.environ["RANK"] == "1" and sys.argv[3] == "die":
             os.kill(os.getpid(), 9)
 
+def dies(optimizer, names, folder):
+    if os.environ["RANK"] == "1" and "checkpoint-6" in str(folder):
+        assert (folder.parent / "pytorch_model_fsdp_0" / ".metadata").is_file()  # half of it is there
+        os.kill(os.getpid(), 9)
+    write_optimizer(optimizer, names, folder)
+
+if sys.argv[3] == "die while saving":
+    from enfold.accelerate import parts
+    write_optimizer, parts.write_optimizer = parts.write_optimizer, dies
+
 run = trainer(*sys.argv[1:3], int(os.environ["WORLD_SIZE"]), int(sys.argv[4]))
 run.add_callback(Dying)
 run.train(resume_from_checkpoint=sys.argv[3] == "resume")
@@ -105,7 +115,8 @@ def test_models_in_parts_go_on_in_one_process_and_in_two(classifier, tmp_path):
     whole.train()
 
     output, options = tmp_path / "run", ("--config-file", str(config))
-    code, errors, ended = launched(str(script), str(classifier), str(output), "die", "25", options=options)
+    asked = (str(classifier), str(output), "die while saving", "25")
+    code, errors, ended = launched(str(script), *asked, options=options)
     assert code == 1
     assert "rank 1 (process " in errors.splitlines()[-1]
     assert "signal 9 (SIGKILL)" in errors.splitlines()[-1]
@@ -113,6 +124,7 @@ def test_models_in_parts_go_on_in_one_process_and_in_two(classifier, tmp_path):
     assert last.name == "checkpoint-4"
     assert ended - last.stat().st_mtime < 30
     parts.read_metadata(last / "pytorch_model_fsdp_0")  # whole
+    assert [path.name[:13] for path in output.glob(".*unfinished")] == [".checkpoint-6"]
 
     one = trainer(classifier, output, 1, 25)
     one.train(resume_from_checkpoint=True)

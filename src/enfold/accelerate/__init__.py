@@ -21,6 +21,7 @@ _NAMES = {
     "FullyShardedDataParallelPlugin": "enfold.accelerate.fsdp",
     "AcceleratorState": "enfold.accelerate.shared_state",
     "DistributedType": "enfold.accelerate.shared_state",
+    "GeneralTracker": "enfold.accelerate.tracking",
     "ParallelismConfig": "enfold.accelerate.parallelism",
     "PartialState": "enfold.accelerate.processes",
     "PipelineParallel": "enfold.accelerate.pipeline_parallel",

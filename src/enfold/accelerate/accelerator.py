@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from enfold.accelerate.parallelism import ParallelismConfig
 from enfold.accelerate.processes import PartialState
 from enfold.accelerate.shared_state import AcceleratorState, DistributedType, distributed_type
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
+from enfold.accelerate.tracking import GeneralTracker, chosen
 from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError
 from enfold.base.whole import remove
 
@@ -49,6 +50,8 @@ class Accelerator:
         project_dir, project_config: where `save_state` writes without a folder.
         fsdp_plugin: leave each process a part of the weights (FSDP2); by default what the launcher says. One process
             alone keeps them whole.
+        log_with: "csv", "tensorboard", "wandb", "mlflow", trackers of one's own (`GeneralTracker`), or a list of them;
+            `init_trackers` opens them.
         use_stateful_dataloader: after `load_state`, prepared loaders go on behind the last batch that they gave;
             otherwise they begin anew, in the same order, and `skip_first_batches` goes on.
         parallelism_config: how the processes divide the work; by default each reads other data.
@@ -66,6 +69,7 @@ class Accelerator:
         step_scheduler_with_optimizer: bool = True,
         find_unused_parameters: bool = False,
         fsdp_plugin: FullyShardedDataParallelPlugin | None = None,
+        log_with: Any = None,
         project_dir: str | Path | None = None,
         project_config: ProjectConfiguration | None = None,
         use_stateful_dataloader: bool = False,
@@ -96,7 +100,10 @@ class Accelerator:
         self.project_configuration = project_config or ProjectConfiguration()
         if project_dir is not None and self.project_configuration.project_dir is None:
             self.project_configuration.project_dir = str(project_dir)
+        if self.project_configuration.logging_dir is None:
+            self.project_configuration.logging_dir = self.project_configuration.project_dir
         self.use_stateful_dataloader = use_stateful_dataloader
+        self.log_with, self.trackers = chosen(log_with), []
         self.step = 0
         self._replaced: dict[int, Any] = {}  # parameters of models that are split or in parts, by their ids
         self._custom: list[Any] = []
@@ -355,7 +362,9 @@ class Accelerator:
                 self.scaler.unscale_(inner)
                 if self.shards:  # all leave the step out where one part of a gradient isn't finite
                     for seen in self.scaler._per_optimizer_states[id(inner)]["found_inf_per_device"].values():
-                        distributed.all_reduce(seen, distributed.ReduceOp.MAX)
+                        agreed = seen.to(self.device)
+                        distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
+                        seen.copy_(agreed)
 
     def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> Tensor | None:
         """Scale the gradients down to `max_norm`; the norm before, or None within an accumulated step."""
@@ -535,8 +544,64 @@ class Accelerator:
             held.clear()
         return release_memory(*objects)
 
+    def init_trackers(
+        self,
+        project_name: str,
+        config: Mapping[str, Any] | None = None,
+        init_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Open the trackers that `log_with` names.
+
+        Args:
+            project_name: of the run, the project or the experiment.
+            config: the run's parameters.
+            init_kwargs: options of trackers, by their names.
+        """
+        options = init_kwargs or {}
+        for item in self.log_with:
+            if item.main_process_only and not self.is_main_process:
+                continue
+            made = item
+            if isinstance(item, type):
+                first: list[Any] = [project_name]
+                if item.requires_logging_directory:
+                    if self.project_configuration.logging_dir is None:
+                        raise ArgumentError(f"log_with={item.name!r} writes files: give Accelerator(project_dir=…)")
+                    first.append(self.project_configuration.logging_dir)
+                made = item(*first, **options.get(item.name, {}))
+            made.start()
+            self.trackers.append(made)
+            if config is not None:
+                made.store_init_configuration(config)
+
+    def log(
+        self,
+        values: Mapping[str, Any],
+        step: int | None = None,
+        log_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Some values at a step, to all trackers; `log_kwargs` are options of trackers, by their names."""
+        for tracker in self.trackers:
+            tracker.log(values, step=step, **(log_kwargs or {}).get(tracker.name, {}))
+
+    def get_tracker(self, name: str, unwrap: bool = False) -> Any:
+        """A tracker by its name, or with `unwrap` what is underneath. A process without it gets one that does nothing.
+
+        Raises:
+            ArgumentError: `log_with` doesn't name it.
+        """
+        for tracker in self.trackers:
+            if tracker.name == name:
+                return tracker.tracker if unwrap else tracker
+        if name not in [item.name for item in self.log_with]:
+            raise ArgumentError(f"there is no tracker {name!r}: log_with names {[item.name for item in self.log_with]}")
+        return GeneralTracker()
+
     def end_training(self) -> None:
-        """Leave the process group."""
+        """Close the trackers, and leave the process group."""
+        for tracker in self.trackers:
+            tracker.finish()
+        self.trackers.clear()
         self.state.destroy_process_group()
 
 

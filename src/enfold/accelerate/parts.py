@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from enfold.accelerate import folders
-from enfold.accelerate.sharding import copy_whole
+from enfold.accelerate.sharding import copy_whole, whole
 from enfold.base.errors import CheckpointError, WeightsMismatchError
 
 NAMES, GROUPS, METADATA = "weights.json", "groups.pt", ".metadata"
@@ -294,12 +294,10 @@ def load_optimizer(optimizer: Optimizer, names: dict[int, str], folder: Path) ->
 def whole_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """`state_dict` with whole tensors. All processes call it."""
 
-    def whole(value: Any) -> Any:
-        return value.full_tensor().cpu() if hasattr(value, "full_tensor") else value
-
     state = optimizer.state_dict()
     state["state"] = {
-        number: {name: whole(value) for name, value in held.items()} for number, held in state["state"].items()
+        number: {name: whole(value).cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
+        for number, held in state["state"].items()
     }
     return state
 

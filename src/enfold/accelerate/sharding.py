@@ -233,6 +233,14 @@ def moves_parts(optimizer: torch.optim.Optimizer) -> bool:
     return any(isinstance(p, DTensor) for group in optimizer.param_groups for p in group["params"])
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor without its parts, on the mesh's device. All processes call it."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    # Parts may wait on the CPU.
+    return tensor.to(tensor.device_mesh.device_type).full_tensor()  # type: ignore[attr-defined]
+
+
 @torch.no_grad()
 def whole_state(model: nn.Module, *, everywhere: bool = False) -> dict[str, Tensor]:
     """All weights by name, whole, on the CPU: on the first process, or `everywhere`. All processes call it."""
@@ -241,8 +249,8 @@ def whole_state(model: nn.Module, *, everywhere: bool = False) -> dict[str, Tens
     state: dict[str, Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in gathered:
-            whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
-            gathered[id(tensor)] = whole.cpu() if keep else whole[:0] if whole.ndim else whole
+            value = whole(tensor.detach())
+            gathered[id(tensor)] = value.cpu() if keep else value[:0] if value.ndim else value
         state[name] = gathered[id(tensor)]
     return state if keep else {}
 
