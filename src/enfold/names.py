@@ -98,9 +98,10 @@ GENERATION_NOT_BUILT: dict[str, str] = dict.fromkeys(
 )
 
 _COLLATORS = (
-    "DataCollator DataCollatorForLanguageModeling DataCollatorForMultipleChoice DataCollatorForSeq2Seq "
-    "DataCollatorForTokenClassification DataCollatorForWholeWordMask DataCollatorWithFlattening "
-    "DataCollatorWithPadding DefaultDataCollator default_data_collator"
+    "DataCollator DataCollatorCTCWithPadding DataCollatorForImages DataCollatorForLanguageModeling "
+    "DataCollatorForMultipleChoice DataCollatorForSeq2Seq DataCollatorForTokenClassification "
+    "DataCollatorForWholeWordMask DataCollatorWithFlattening DataCollatorWithPadding DefaultDataCollator "
+    "default_data_collator"
 )
 TRAINING = {
     "Trainer": "enfold.training.trainer",

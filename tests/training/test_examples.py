@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import enfold
-from enfold.training.tasks.fresh import word_piece_tokenizer
+from enfold.training.tasks.fresh import letters, word_piece_tokenizer
+from tests.training.test_senses import CARDS, VIT, WAV2VEC2, digits
 from tests.training.test_tasks import WORDS, corpus, reviews
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("train_*.py"))
@@ -128,3 +129,19 @@ def test_distillation(run, tmp_path):
     assert math.isfinite(loss)
     small = enfold.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
     assert small.config.num_hidden_layers == 1
+
+
+def test_image_classification(run, tmp_path):
+    data = digits(tmp_path / "digits", train=range(60))
+    enfold.ViTModel(enfold.ViTConfig(**VIT)).save_pretrained(tmp_path / "vit")
+    enfold.ViTImageProcessor(size=8, image_mean=[0.5], image_std=[0.5]).save_pretrained(tmp_path / "vit")
+    assert 0 <= float(run("image_classification", str(tmp_path / "vit"), str(data / "train"))[-1]) <= 1
+    assert (tmp_path / "out" / "preprocessor_config.json").is_file()
+
+
+def test_speech_recognition(run, tmp_path):
+    tokenizer = letters(json.loads(line)["text"] for line in (CARDS / "metadata.jsonl").read_text().splitlines())
+    enfold.Wav2Vec2ForCTC(enfold.Wav2Vec2Config(**WAV2VEC2, vocab_size=len(tokenizer))).save_pretrained(tmp_path / "w")
+    enfold.Wav2Vec2Processor(enfold.Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path / "w")
+    assert float(run("speech_recognition", str(tmp_path / "w"), str(CARDS))[-1]) >= 0
+    assert (tmp_path / "out" / "processor_config.json").is_file()

@@ -26,6 +26,8 @@ _EXAMPLES = """\
   enfold train causal-lm --data corpus.txt --tokenizer-vocab-size 8000 --max-length 256 \\
       --config '{"model_type": "gpt2", "n_layer": 4, "n_embd": 256, "n_head": 4}'
   enfold train masked-lm --data corpus.txt --tokenizer-vocab-size 8000 --config google-bert/bert-base-uncased
+  enfold train image-classification --model google/vit-base-patch16-224-in21k --data photos/ --output-dir sorter
+  enfold train automatic-speech-recognition --model facebook/wav2vec2-base --data clips/ --label-column transcription
   enfold train causal-lm --model openai-community/gpt2 --data corpus.txt --resume-from-checkpoint
   enfold train text-classification --model distilbert/distilbert-base-uncased --teacher my-large-reviewer \\
       --data reviews.csv --logits-weight 0.7 --hidden-layers 3:6 6:12
@@ -38,6 +40,8 @@ _TASKS = (
     "summarization",
     "causal-lm",
     "masked-lm",
+    "image-classification",
+    "automatic-speech-recognition",
 )
 _TEACHING = ("temperature", "logits_weight", "hidden_layers", "hidden_weight")
 # Arguments that a script may read and that mean nothing here.
@@ -56,7 +60,10 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("task", metavar="TASK", choices=_TASKS, help=", ".join(_TASKS))
     parser.add_argument(
-        "--data", metavar="D", required=True, help="a file (csv, jsonl, parquet, txt, …) or a dataset's name"
+        "--data",
+        metavar="D",
+        required=True,
+        help="a file (csv, jsonl, parquet, txt, …), a folder of images or sounds, or a dataset's name",
     )
     parser.add_argument("--eval-data", metavar="D", help="rows to score (default: the dataset's validation split)")
     parser.add_argument("--model", metavar="ID", help="repository id or folder to go on from")
@@ -64,10 +71,14 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer-vocab-size", type=positive_int, metavar="N", help="train a tokenizer of N tokens on the data"
     )
-    parser.add_argument("--tokenizer", metavar="ID", help="a tokenizer that is there already (default: the model's)")
+    parser.add_argument(
+        "--tokenizer", metavar="ID", help="a tokenizer (or processor) that is there already (default: the model's)"
+    )
     parser.add_argument("--text-column", metavar="C", help="the column that the model reads")
     parser.add_argument("--text-pair-column", metavar="C", help="of text-classification: the second text of a pair")
     parser.add_argument("--question-column", metavar="C", help="of question-answering")
+    parser.add_argument("--image-column", metavar="C", help="of image-classification")
+    parser.add_argument("--audio-column", metavar="C", help="of automatic-speech-recognition")
     parser.add_argument("--label-column", metavar="C", help="the column that it learns")
     parser.add_argument("--max-length", type=positive_int, metavar="N", help="tokens of a row (default: the model's)")
     parser.add_argument(
@@ -76,7 +87,8 @@ def add_verbs(verbs, common: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         type=key_value,
-        help="an option of the task: prefix, max_target_length, source_lang, target_lang, mlm_probability",
+        help="an option of the task: prefix, max_target_length, source_lang, target_lang, mlm_probability, "
+        "freeze_feature_encoder",
     )
     parser.add_argument("--subset", help="the dataset's configuration")
     parser.add_argument("--split", help="the split to learn from (default: train)")

@@ -121,7 +121,7 @@ def waves(sounds: Any, rate: int) -> list[np.ndarray]:
         raise ArgumentError(
             "a sound is a path or bytes; expected samples: read it first, for example with soundfile.read"
         )
-    if isinstance(sounds, Mapping) or hasattr(sounds, "get_all_samples"):
+    if tells_rate(sounds):
         if sounds["sampling_rate"] != rate:
             raise wrong_rate(sounds["sampling_rate"], rate)
         return [np.asarray(sounds["array"])]
@@ -132,6 +132,11 @@ def waves(sounds: Any, rate: int) -> list[np.ndarray]:
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
         raise ArgumentError(f"a sound is {array.dtype}{array.shape}; expected samples [S] of one channel, or [B, S]")
     return [array] if array.ndim == 1 else list(array)
+
+
+def tells_rate(sound: Any) -> bool:
+    """Whether this is a sound of a data set, which knows its rate."""
+    return isinstance(sound, Mapping) or hasattr(sound, "get_all_samples")
 
 
 def wrong_rate(given: int, wanted: int) -> ArgumentError:

@@ -7,7 +7,7 @@ import numpy as np
 from enfold.base.logging import get_logger
 from enfold.processing.batch_feature import BatchFeature
 from enfold.processing.processor import Processor
-from enfold.processing.sequence_features import FeatureExtractor, padding_strategy, waves, wrong_rate
+from enfold.processing.sequence_features import FeatureExtractor, padding_strategy, tells_rate, waves, wrong_rate
 
 logger = get_logger(__name__)
 
@@ -50,7 +50,8 @@ class Wav2Vec2FeatureExtractor(FeatureExtractor):
         """
         if sampling_rate is not None and sampling_rate != self.sampling_rate:
             raise wrong_rate(sampling_rate, self.sampling_rate)
-        if sampling_rate is None and not (hasattr(raw_speech, "keys") or hasattr(raw_speech, "get_all_samples")):
+        first = raw_speech[0] if isinstance(raw_speech, (list, tuple)) and raw_speech else raw_speech
+        if sampling_rate is None and not tells_rate(first):
             logger.warning("sampling_rate was not given: samples are taken to be at %s hertz", self.sampling_rate)
         made = self.pad(
             {"input_values": waves(raw_speech, self.sampling_rate)},

@@ -33,6 +33,14 @@ _METRICS = {"accuracy", "bleu", "cer", "exact_match", "f1", "matthews_correlatio
 _METRICS |= {"precision", "recall", "rouge", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu", "spearmanr", "wer"}
 
 
+# Heads without a pipeline, and what hubs call their task.
+_UNSERVED = {
+    "image-classification": "image-classification",
+    "ctc": "automatic-speech-recognition",
+    "audio-classification": "audio-classification",
+}
+
+
 def _listed(value: str | Sequence[str] | None) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
@@ -256,4 +264,4 @@ def _task(model: Any) -> str | None:
     from enfold.pipelines.registry import task_of_head
 
     head = head_of(model) if hasattr(model, "save_pretrained") else None
-    return None if head is None else task_of_head(head)
+    return None if head is None else task_of_head(head) or _UNSERVED.get(head)

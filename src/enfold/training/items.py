@@ -9,7 +9,7 @@ from enfold.models.losses import IGNORED
 
 
 def count_items(model: nn.Module, inputs: dict[str, Any], label_names: list[str], rows: int) -> Tensor:
-    """The number of labels that count: tokens for a language model, rows for a classifier.
+    """The number of labels that count: tokens for a language model, rows for a classifier or CTC.
 
     Args:
         model: as it was given to the trainer, without wrappers.
@@ -18,7 +18,8 @@ def count_items(model: nn.Module, inputs: dict[str, Any], label_names: list[str]
         rows: of the batch, where no labels tell.
     """
     labels = inputs.get(label_names[0]) if label_names else None
-    if not isinstance(labels, Tensor) or labels.is_floating_point():
+    by_row = getattr(model, "loss_over", "labels") == "rows"
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or by_row:
         return torch.tensor(rows)
     targets = getattr(model, "targets", None)
     if targets is not None and label_names[0] == "labels" and labels.ndim == 2:

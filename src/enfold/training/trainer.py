@@ -26,7 +26,7 @@ from enfold.training.callbacks import (
     TrainerControl,
     TrainerState,
 )
-from enfold.training.collators import DataCollatorWithPadding, default_data_collator
+from enfold.training.collators import DataCollatorCTCWithPadding, DataCollatorWithPadding, default_data_collator
 from enfold.training.evaluating import Evaluating
 from enfold.training.evaluation import EvalPrediction
 from enfold.training.inputs import KnownColumns, accepted_inputs, find_labels
@@ -111,8 +111,12 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
             LabelSmoother(self.args.label_smoothing_factor) if self.args.label_smoothing_factor else None
         )
         if data_collator is None:
-            pads = processing_class is not None and hasattr(processing_class, "pad")
-            data_collator = DataCollatorWithPadding(processing_class) if pads else default_data_collator
+            if hasattr(processing_class, "feature_extractor"):
+                data_collator = DataCollatorCTCWithPadding(processing_class)
+            elif processing_class is not None and hasattr(processing_class, "pad"):
+                data_collator = DataCollatorWithPadding(processing_class)
+            else:
+                data_collator = default_data_collator
         self.data_collator = data_collator
         self.state = TrainerState(
             is_local_process_zero=self.accelerator.is_local_main_process,

@@ -12,12 +12,15 @@ from enfold.training.collators.padding import (
     DefaultDataCollator,
     default_data_collator,
 )
+from enfold.training.collators.senses import DataCollatorCTCWithPadding, DataCollatorForImages
 from enfold.training.collators.words import DataCollatorForLanguageModeling, DataCollatorForWholeWordMask
 
 DataCollator = Callable[[list[Any]], dict[str, Any]]
 
 __all__ = [
     "DataCollator",
+    "DataCollatorCTCWithPadding",
+    "DataCollatorForImages",
     "DataCollatorForLanguageModeling",
     "DataCollatorForMultipleChoice",
     "DataCollatorForSeq2Seq",

@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 from enfold.base.errors import ArgumentError
 from enfold.base.logging import get_logger
+from enfold.tokenizers.auto import AutoTokenizer
 from enfold.training.arguments import TrainingArguments
+from enfold.training.tasks.fresh import fresh_config
 from enfold.training.trainer import Trainer
 
 logger = get_logger(__name__)
@@ -22,6 +24,7 @@ class Task:
         arguments, trainer: which classes train it; `defaults` of the arguments.
         fresh: how a tokenizer of its own is made, for tasks that can begin from scratch (`fresh.py`).
         cuts: whether a row that is too long loses its end.
+        learns_from_teachers: whether a larger model may teach it.
 
     Args:
         columns: option → column, for those that were named.
@@ -37,6 +40,8 @@ class Task:
     defaults: ClassVar[dict[str, Any]] = {}
     fresh: ClassVar[Callable[..., Any] | None] = None
     cuts: ClassVar[bool] = True
+    learns_from_teachers: ClassVar[bool] = True
+    shrink: Callable[[Any, Any], Any] | None = None  # (logits, labels) → what the metric needs of them
 
     def __init__(self, name: str, columns: dict[str, str], max_length: int | None, options: dict[str, Any]):
         for kind, given, known in (("column", columns, self.columns), ("option", options, self.options)):
@@ -64,6 +69,49 @@ class Task:
     def learn(self, rows: Any, eval_rows: Any, config: Any) -> dict[str, Any]:
         """Look at all rows once; entries of the configuration that follow, such as the classes' names."""
         return {}
+
+    def processing(
+        self, rows: Any, *, model: str | None, given: Any, size: int | None, config: Any, revision: Any
+    ) -> Any:
+        """What makes inputs of rows, and is saved with the model: a tokenizer.
+
+        Args:
+            model, config: what the model comes from.
+            given: one that somebody chose instead.
+            size: tokens of one that is to be trained on the rows.
+        """
+        if size is not None:
+            if given is not None or model is not None:
+                raise ArgumentError(
+                    "tokenizer_vocab_size trains a tokenizer: leave out tokenizer and model (config instead)"
+                )
+            if type(self).fresh is None:
+                raise self.needs_model()
+            return type(self).fresh(rows[self.named["text_column"]], size)  # type: ignore[misc]
+        source = given if given is not None else model
+        if source is None:
+            raise ArgumentError("from scratch, tokenizer_vocab_size (to train one) or tokenizer says how to cut texts")
+        return AutoTokenizer.from_pretrained(source, revision=revision) if isinstance(source, str) else source
+
+    def needs_model(self) -> ArgumentError:
+        """The error of a task that can't begin from scratch."""
+        return ArgumentError(
+            f"{self.name} needs a pretrained model: only language models, images and speech begin from scratch"
+        )
+
+    def new_config(self, config: Any, rows: Any, eval_rows: Any) -> Any:
+        """The configuration of a new model."""
+        if type(self).fresh is None:
+            raise self.needs_model()
+        return fresh_config(config, self.tokenizer)
+
+    def settle(self, model: Any) -> None:
+        """Let the tokenizer and the model agree on padding and length."""
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if model.config.get("pad_token_id") is None:
+            model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.max_length = self.limit(model)
 
     def limit(self, model: Any) -> int:
         """Tokens of a row at most."""

@@ -1,6 +1,7 @@
 """From scratch: a tokenizer trained on the data, and a model with new weights."""
 
 import json
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -58,23 +59,48 @@ def word_piece_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=engine, **_BERT)
 
 
-def fresh_config(source: str | dict[str, Any], tokenizer: Any) -> Any:
-    """A configuration with the tokenizer's sizes and special tokens.
+def letters(texts: Iterable[str]) -> Any:
+    """A tokenizer of the letters of texts, as CTC reads them: `<pad>` is the blank, `|` the space between words.
 
-    Args:
-        source: its entries, these as JSON, a `config.json`, or a folder or repository that has one.
+    Raises:
+        ArgumentError: texts with `|` in them.
+    """
+    from enfold.tokenizers.families.classes import Wav2Vec2CTCTokenizer
+
+    found = sorted({letter for text in texts for letter in text} - {" "})
+    if "|" in found:
+        raise ArgumentError("the texts hold '|', which stands between words: take it out of them")
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *found]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "vocab.json"
+        file.write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+        return Wav2Vec2CTCTokenizer(file)
+
+
+def config_of(source: str | dict[str, Any]) -> Any:
+    """A configuration: its entries, these as JSON, a `config.json`, or a folder or repository that has one.
 
     Raises:
         ArgumentError: JSON that is no object.
     """
+    return from_entries(entries_of(source), "config")
+
+
+def entries_of(source: str | dict[str, Any]) -> dict[str, Any]:
+    """The entries of a configuration, from wherever `config_of` takes it."""
     if isinstance(source, str) and source.lstrip().startswith("{"):
         try:
             source = json.loads(source)
         except json.JSONDecodeError as error:
             raise ArgumentError(f"config is no JSON object: {error}") from None
-    entries = (
-        dict(source) if isinstance(source, dict) else read_entries(Path(source) if Path(source).exists() else source)
-    )
+    if isinstance(source, dict):
+        return dict(source)
+    return read_entries(Path(source) if Path(source).exists() else source)
+
+
+def fresh_config(source: str | dict[str, Any], tokenizer: Any) -> Any:
+    """`config_of`, with the tokenizer's sizes and special tokens."""
+    entries = entries_of(source)
     entries["vocab_size"] = len(tokenizer)
     entries |= {
         name: getattr(tokenizer, name, None) for name in _SPECIAL if name in entries or name[:3] in "bos eos pad"

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
+from enfold import evaluate
 from enfold.base.errors import ArgumentError
 
 
@@ -73,3 +76,11 @@ def flat(rows: Iterable[Iterable[Any] | None]) -> Iterator[Any]:
     """The labels of all rows."""
     for row in rows:
         yield from row if row is not None else ()
+
+
+def class_scores(prediction: Any) -> dict[str, float]:
+    """Accuracy and macro F1 of logits."""
+    logits, truth = prediction
+    chosen = np.argmax(logits, -1)
+    right = evaluate.load("accuracy").compute(predictions=chosen, references=truth)
+    return right | evaluate.load("f1").compute(predictions=chosen, references=truth, average="macro")

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from enfold.accelerate.randomness import set_seed
-from enfold.base.errors import ArgumentError
+from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.models import auto
-from enfold.tokenizers.auto import AutoTokenizer
 from enfold.training.tasks.base import Task
 from enfold.training.tasks.causal_lm import CausalLM
 from enfold.training.tasks.data import training_and_evaluation
-from enfold.training.tasks.fresh import fresh_config
+from enfold.training.tasks.image_classification import ImageClassification
 from enfold.training.tasks.masked_lm import MaskedLM
 from enfold.training.tasks.question_answering import QuestionAnswering
+from enfold.training.tasks.speech_recognition import SpeechRecognition
 from enfold.training.tasks.summarization import Summarization
 from enfold.training.tasks.teaching import Teaching
 from enfold.training.tasks.text_classification import TextClassification
@@ -28,6 +28,8 @@ TASKS: dict[str, type[Task]] = {
     "summarization": Summarization,
     "causal-lm": CausalLM,
     "masked-lm": MaskedLM,
+    "image-classification": ImageClassification,
+    "automatic-speech-recognition": SpeechRecognition,
 }
 
 
@@ -72,15 +74,16 @@ def prepare_task(
 
     Args:
         name: one of `TASKS`.
-        data: a file, a dataset's name, a dataset, a dictionary of columns, or a list of rows.
-        model: repository id or folder; None with `config` for new weights (language modelling only).
+        data: a file, a folder, a dataset's name, a dataset, a dictionary of columns, or a list of rows.
+        model: repository id or folder; None with `config` for new weights (of language, images, speech).
         eval_data: rows to score; by default the validation split of `data`, if there is one.
         subset, split, eval_split: which part of the dataset.
         limit: only the first rows, of both.
         columns: `{"text_column": …, "label_column": …}` where they aren't called as the task expects.
         options: what else the task takes (`prefix`, `source_lang`, …).
         max_length: tokens of a row; the model's limit by default.
-        tokenizer: another than the model's; of `config`, one that is there already.
+        tokenizer: another than the model's; of `config`, one that is there already. An image processor or a processor,
+            where the task reads with one.
         config: of a new model: a file, folder, repository, JSON, or entries.
         tokenizer_vocab_size: train a tokenizer of so many tokens on the data.
         dtype: of the weights while they learn.
@@ -101,17 +104,19 @@ def prepare_task(
             task.check(part, which)
     if limit is not None:
         rows, eval_rows = (part and part.select(range(min(limit, len(part)))) for part in (rows, eval_rows))
+    if teaching is not None and not task.learns_from_teachers:
+        raise NotBuiltError(f"{name} with a teacher is not built: leave it out")
+    if (model is None) == (config is None):
+        raise ArgumentError("give a model to go on from, or the config of a new one")
     if teaching is not None and model is None and tokenizer is None and tokenizer_vocab_size is None:
         tokenizer = teaching.teacher
-    task.tokenizer = _tokenizer(task, model, tokenizer, tokenizer_vocab_size, rows, revision)
+    task.tokenizer = task.processing(
+        rows, model=model, given=tokenizer, size=tokenizer_vocab_size, config=config, revision=revision
+    )
     set_seed(args.seed)  # new weights are drawn
     made = _model(task, model, config, rows, eval_rows, revision, dtype, teaching)
-    if task.tokenizer.pad_token is None:
-        task.tokenizer.pad_token = task.tokenizer.eos_token
-    if made.config.get("pad_token_id") is None:
-        made.config.pad_token_id = task.tokenizer.pad_token_id
+    task.settle(made)
     task.ready(made)
-    task.max_length = task.limit(made)
     kind, more = (task.trainer, {}) if teaching is None else teaching.trainer(task, made, task.tokenizer)
     trainer = kind(
         made,
@@ -121,24 +126,10 @@ def prepare_task(
         eval_dataset=None if eval_rows is None else task.encoded(eval_rows, "evaluation"),
         processing_class=task.tokenizer,
         compute_metrics=task.metric,
+        preprocess_logits_for_metrics=task.shrink,
         **more,
     )
     return TaskRun(trainer, task)
-
-
-def _tokenizer(task: Task, model: str | None, given: Any, size: int | None, rows: Any, revision: str | None) -> Any:
-    if size is not None:
-        if given is not None or model is not None:
-            raise ArgumentError(
-                "tokenizer_vocab_size trains a tokenizer: leave out tokenizer and model (config instead)"
-            )
-        if type(task).fresh is None:
-            raise ArgumentError(f"{task.name} needs a pretrained model: only language models begin from scratch")
-        return type(task).fresh(rows[task.named["text_column"]], size)  # type: ignore[misc]
-    source = given if given is not None else model
-    if source is None:
-        raise ArgumentError("from scratch, tokenizer_vocab_size (to train one) or tokenizer says how to cut texts")
-    return AutoTokenizer.from_pretrained(source, revision=revision) if isinstance(source, str) else source
 
 
 def _model(
@@ -152,16 +143,17 @@ def _model(
     teaching: Teaching | None,
 ) -> Any:
     kind: Any = getattr(auto, task.auto)
-    if (model is None) == (config is None):
-        raise ArgumentError("give a model to go on from, or the config of a new one")
     if model is None:
-        if type(task).fresh is None:
-            raise ArgumentError(f"{task.name} needs a pretrained model: only language models begin from scratch")
-        return kind.from_config(fresh_config(config, task.tokenizer), dtype=dtype)
+        return kind.from_config(task.new_config(config, rows, eval_rows), dtype=dtype)
     found = auto.AutoConfig.from_pretrained(model, revision=revision)
-    before = list(found.id2label.values())
+    before = _heads(found)
     entries = task.learn(rows, eval_rows, found if teaching is None else teaching.config())
     found.update(entries)
-    # Another head, where there are other classes.
-    other = bool(entries) and list(found.id2label.values()) != before
+    # Another head, where there are other classes, or other letters.
+    other = bool(entries) and _heads(found) != before
     return kind.from_pretrained(model, config=found, revision=revision, dtype=dtype, ignore_mismatched_sizes=other)
+
+
+def _heads(config: Any) -> Any:
+    """What a head has a row for."""
+    return list(config.id2label.values()), config.get("vocab_size")

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from enfold import evaluate
 from enfold.training.tasks.base import Task
-from enfold.training.tasks.labels import Classes, known_names, names_in
+from enfold.training.tasks.labels import Classes, class_scores, known_names, names_in
 
 
 class TextClassification(Task):
@@ -36,16 +34,9 @@ class TextClassification(Task):
 
     @property
     def metric(self):
-        return self._errors if self.classes is None else self._scores
+        return self._errors if self.classes is None else class_scores
 
     @staticmethod
     def _errors(prediction: Any) -> dict[str, float]:
         numbers, truth = prediction
         return evaluate.combine(["mse", "mae"]).compute(predictions=numbers.reshape(-1), references=truth)
-
-    @staticmethod
-    def _scores(prediction: Any) -> dict[str, float]:
-        logits, truth = prediction
-        chosen = np.argmax(logits, -1)
-        right = evaluate.load("accuracy").compute(predictions=chosen, references=truth)
-        return right | evaluate.load("f1").compute(predictions=chosen, references=truth, average="macro")
