@@ -6,8 +6,8 @@ over 210), and `prose`, where every doubling of the length is (as in sentences, 
 The peer runs twice: with its defaults (one text at a time), and over the texts sorted by length with the batch size
 that serves it best. Both give nested lists. `python -m benchmarks.pipelines --help` for other sizes.
 
-`--tasks all` (or some names) measures every text pipeline over 512 such inputs, on random models of base size;
-`--quick` takes 48 inputs and two layers.
+`--tasks all` (or some names) measures every text pipeline over 512 such inputs, on random models of base size (see
+`tasks.py`); `--quick` takes 48 inputs and two layers.
 """
 
 import argparse
@@ -59,6 +59,9 @@ def measure(
     threads: int | None = None,
     tasks: tuple[str, ...] = (),
     quick: bool = False,
+    layers: int | None = None,
+    width: int = 768,
+    processor: bool = False,
 ) -> None:
     import transformers
 
@@ -71,9 +74,9 @@ def measure(
         from benchmarks.tasks import CASES, measure_tasks
 
         chosen = list(CASES) if "all" in tasks else tasks
-        measure_tasks(
-            chosen, mixed_texts(texts or (48 if quick else 512), "prose"), layers=2 if quick else 12, repeats=repeats
-        )
+        given = mixed_texts(texts or (48 if quick else 512), "prose")
+        layers = layers or (2 if quick else 12)
+        measure_tasks(chosen, given, layers=layers, width=width, repeats=repeats, processor=processor)
         torch.set_num_threads(before)
         return
     texts = texts or (48 if quick else 256)
@@ -124,6 +127,9 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--dtypes", nargs="+", default=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="pipelines to measure, or 'all'")
+    parser.add_argument("--layers", type=int, help="with --tasks (12)")
+    parser.add_argument("--width", type=int, default=768, help="with --tasks, a multiple of 64")
+    parser.add_argument("--processor", action="store_true", help="with --tasks, count processor seconds")
     parser.add_argument("--quick", action="store_true", help="48 inputs; with --tasks, models of two layers")
     measure(**vars(parser.parse_args(list(arguments))))
 

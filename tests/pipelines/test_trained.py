@@ -10,7 +10,7 @@ import pytest
 from tools.starter_weights.layout import present
 from tools.trained_models.recipes import RECIPES
 
-from enfold import pipeline
+from enfold import evaluate, pipeline
 from enfold.hub import resolve_file
 from enfold.hub.cache import default_cache_dir
 
@@ -70,3 +70,15 @@ def test_translations(language, other):
     found = translated(english, tgt_lang=language)
     assert np.mean([a == b for a, b in zip(found, wanted, strict=True)]) >= 0.9
     assert np.mean([a == b for a, b in zip(translated(english, tgt_lang=other), wanted, strict=True)]) < 0.3
+
+
+def test_summaries():
+    """Three facts about one person, told among others: shared words and their order, beside the first two sentences."""
+    reports, wanted = zip(*held_out("enfold-trained/reports"), strict=True)
+    ours = pipeline("summarization", "enfold-trained/reports")
+    found = [record["summary_text"] for record in ours(list(reports))]
+    lead = [". ".join(report.split(". ")[:2]) for report in reports]
+    rouge = evaluate.load("rouge")
+    ours_score, lead_score = (rouge.compute(predictions=x, references=wanted)["rougeL"] for x in (found, lead))
+    assert lead_score < 0.5
+    assert ours_score >= 0.7

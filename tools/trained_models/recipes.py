@@ -134,29 +134,69 @@ def answers(files: Files) -> dict[str, bytes]:
     return files_of(model, tokenizer, held_out)
 
 
-def interface(files: Files) -> dict[str, bytes]:
-    """A small Marian from nothing, from English into two languages; the token `>>deu<<` in front says which."""
-    from enfold import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
+def unigram(known: list[str], codes: list[str], *, size: int, longest: int) -> Any:
+    """A tokenizer of pieces that texts are made of; each text ends with `</s>`."""
+    from enfold import PreTrainedTokenizerFast
     from enfold.tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-    pairs = {LANGUAGES[language]: found for language, found in texts.translations(files, longest=32).items()}
-    codes = [f">>{language}<<" for language in sorted(pairs)]
     learner = Tokenizer(models.Unigram())
     learner.pre_tokenizer, learner.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     special = ["</s>", "<unk>", *codes, "<pad>"]
-    learner.train_from_iterator(
-        sorted({text for found in pairs.values() for pair in found for text in pair}),
-        trainers.UnigramTrainer(vocab_size=1200, special_tokens=special, unk_token="<unk>"),
-    )
+    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token="<unk>")
+    learner.train_from_iterator(known, trainer)
     learner.post_processor = processors.TemplateProcessing("$A </s>", "$A $B </s>", [("</s>", 0)])
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=learner,
         eos_token="</s>",
         unk_token="<unk>",
         pad_token="<pad>",
         additional_special_tokens=codes,
-        model_max_length=64,
+        model_max_length=longest,
     )
+
+
+def reports(files: Files) -> dict[str, bytes]:
+    """A small BART from nothing, that says in one sentence what a report says of the person it is about."""
+    from enfold import BartConfig, BartForConditionalGeneration
+
+    known, held_out = texts.reports(4000, seed=0), texts.reports(300, seed=1)
+    tokenizer = unigram(sorted({text for pair in known for text in pair}), [], size=600, longest=160)
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=160,
+        d_model=64,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=128,
+        decoder_ffn_dim=128,
+        activation_function="gelu",
+        dropout=0.0,
+        attention_dropout=0.0,
+        bos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        forced_eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id,
+        task_specific_params={"summarization": {"num_beams": 2, "max_new_tokens": 40}},
+    )
+    torch.manual_seed(0)
+    model = BartForConditionalGeneration(config)
+    encoded = tokenizer([report for report, _ in known])
+    wanted = tokenizer([summary for _, summary in known])["input_ids"]
+    fit(model, labelled(encoded, wanted), Plan(epochs=8, rows=32, rate=3e-3))
+    return files_of(model, tokenizer, held_out)
+
+
+def interface(files: Files) -> dict[str, bytes]:
+    """A small Marian from nothing, from English into two languages; the token `>>deu<<` in front says which."""
+    from enfold import MarianConfig, MarianMTModel
+
+    pairs = {LANGUAGES[language]: found for language, found in texts.translations(files, longest=32).items()}
+    codes = [f">>{language}<<" for language in sorted(pairs)]
+    known = sorted({text for found in pairs.values() for pair in found for text in pair})
+    tokenizer = unigram(known, codes, size=1200, longest=64)
     config = MarianConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=64,
@@ -206,6 +246,11 @@ RECIPES = (
             "91ceed4e3a6db5aedced65e3c8f963118ea9ba753fc620831c77074e620e7d83",
             {f"{language}/*": f"django/*/locale/{language}/LC_MESSAGES/django.po" for language in LANGUAGES},
         ),
+    ),
+    Recipe(
+        "enfold-trained/reports",
+        "A small BART that sums up what reports, made by rule, say of the person they are about.",
+        reports,
     ),
     Recipe(
         "enfold-trained/spam",

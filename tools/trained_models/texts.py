@@ -90,3 +90,33 @@ def questions(count: int, seed: int) -> list[dict[str, str | int]]:
         asked = question.replace("{p}", person)
         made.append({"question": asked, "context": context, "answer": answer, "start": starts[chosen]})
     return made
+
+
+# Of whom a report is about; and what else it says, in words that the summary must not be misled by.
+NEWS = ("{p} works as a {trade}.", "In spring, {p} moved to {place}.", "Last year {p} bought a {thing}.")
+BESIDE = (
+    "The weather was fine on that day.",
+    "{q} paid {number} dollars for an old {thing}.",
+    "{q} was born in {place}.",
+    "An old friend, the {trade} {q}, came from {place}.",
+    "Nobody knows why {q} wanted a {thing}.",
+    "Trains to {place} were late.",
+)
+
+
+def reports(count: int, seed: int) -> list[tuple[str, str]]:
+    """(report, summary): three facts about the person whom a report names first, among sentences about others."""
+    draw, made = random.Random(seed), []
+    for _ in range(count):
+        person, facts = draw.choice(PEOPLE), {"trade": TRADES, "place": PLACES, "thing": THINGS}
+        chosen = {name: draw.choice(words) for name, words in facts.items()}
+        said = [sentence.format(p=person, **chosen) for sentence in NEWS]
+        draw.shuffle(said)
+        for sentence in draw.sample(BESIDE, draw.randint(2, 3)):
+            others = {name: draw.choice(words) for name, words in facts.items()}
+            stranger = draw.choice([name for name in PEOPLE if name != person])
+            about = sentence.format(q=stranger, number=draw.randrange(20, 1000, 7), **others)
+            said.insert(draw.randint(1, len(said)), about)
+        summary = "{p}, a {trade}, moved to {place} and bought a {thing}.".format(p=person, **chosen)
+        made.append((" ".join(said), summary))
+    return made
