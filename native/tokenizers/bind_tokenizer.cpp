@@ -151,15 +151,16 @@ Tokenizer from_parts(std::string sections, std::string model, nb::handle vocab, 
   model.pop_back();
   sections += ",\"model\":" + model + ",\"vocab\":" + vocabulary_text(vocab);
   if (!merges.is_none()) sections += ",\"merges\":" + merges_text(merges);
-  return Tokenizer::from_source(std::move(sections += "}}"));
+  sections += "}}";
+  return Tokenizer::from_source(sections);
 }
 
-std::string read_file(const std::string& path) {
+Table<char> read_file(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) throw Error("the tokenizer file '" + path + "' is a folder");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) throw Error("can't open the tokenizer file '" + path + "'");
-  std::string source(static_cast<std::size_t>(std::max<std::streamoff>(file.tellg(), 0)), '\0');
+  Table<char> source(static_cast<std::size_t>(std::max<std::streamoff>(file.tellg(), 0)));
   file.seekg(0);
   if (!file.read(source.data(), static_cast<std::streamsize>(source.size()))) throw Error("can't read '" + path + "'");
   return source;
@@ -237,7 +238,8 @@ void bind_tokenizer(nb::module_& m) {
           [](nb::handle path) {
             const nb::object name = nb::steal(PyOS_FSPath(path.ptr()));
             if (!name.is_valid()) throw nb::python_error();
-            return T::from_source(read_file(nb::cast<std::string>(name)));
+            const auto source = read_file(nb::cast<std::string>(name));
+            return T::from_source({source.data(), source.size()});
           },
           "path"_a)
       .def_static(

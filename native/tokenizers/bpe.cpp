@@ -204,25 +204,29 @@ void Bpe::merge(std::vector<Symbol>& symbols) const {
 }
 
 void Bpe::merge_short(std::vector<Symbol>& symbols) const {
-  std::uint32_t ranks[kShort];  // rank of the pair that starts at each symbol
+  constexpr std::int32_t kLast = 0x7FFFFFFF;  // signed, as the oldest vector instructions compare; no rank is that high
+  std::int32_t ranks[kShort];                 // of the pair that starts at each symbol
   std::size_t n = symbols.size();
   const auto look = [&](std::size_t i) {
-    ranks[i] = i + 1 < n ? merges_.rank(symbols[i].id, symbols[i + 1].id) : kNever;
+    const std::uint32_t rank = i + 1 < n ? merges_.rank(symbols[i].id, symbols[i + 1].id) : kNever;
+    ranks[i] = static_cast<std::int32_t>(rank & 0x7FFFFFFFu);
   };
-  for (std::size_t i = 0; i < n; ++i) look(i);
+  const auto same = [&](std::size_t i) { return symbols[i].id == symbols[i - 1].id; };
+  for (std::size_t i = 0; i < n; ++i) {
+    // Rules of tables and lines under titles are one character again and again.
+    if (i && i + 1 < n && same(i) && same(i + 1)) ranks[i] = ranks[i - 1];
+    else look(i);
+  }
   for (;;) {
-    std::size_t best = 0;
-    for (std::size_t i = 1; i + 1 < n; ++i) {
-      if (ranks[i] < ranks[best]) best = i;
-    }
-    if (n < 2 || ranks[best] == kNever) break;
-    symbols[best].id = merges_.made(ranks[best]);
+    std::int32_t lowest = kLast;
+    for (std::size_t i = 0; i < n; ++i) lowest = std::min(lowest, ranks[i]);
+    if (lowest == kLast) break;
+    const auto best = static_cast<std::size_t>(std::find(ranks, ranks + n, lowest) - ranks);
+    symbols[best].id = merges_.made(static_cast<std::uint32_t>(lowest));
     symbols[best].size += symbols[best + 1].size;
-    --n;
-    for (std::size_t i = best + 1; i < n; ++i) {
-      symbols[i] = symbols[i + 1];
-      ranks[i] = ranks[i + 1];
-    }
+    const auto behind = static_cast<std::ptrdiff_t>(best + 2), end = static_cast<std::ptrdiff_t>(n--);
+    std::copy(symbols.begin() + behind, symbols.begin() + end, symbols.begin() + behind - 1);
+    std::copy(ranks + behind, ranks + end, ranks + behind - 1);
     look(best);
     if (best) look(best - 1);
   }

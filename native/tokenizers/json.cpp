@@ -266,11 +266,11 @@ struct Document::Parser {
   }
 };
 
-Document::Document(std::string source) : source_(std::move(source)) {
-  if (source_.size() >= 0xFFFFFFFFu) throw Error("the JSON is larger than 4 GiB");
-  if (!unicode::is_valid(source_)) throw Error("the JSON is not valid UTF-8");
-  nodes_.reserve(source_.size() / 12 + 16);
-  Parser parser{*this, source_.data(), source_.data(), source_.data() + source_.size()};
+void Document::parse(std::string_view source) {
+  if (source.size() >= 0xFFFFFFFFu) throw Error("the JSON is larger than 4 GiB");
+  if (!unicode::is_valid(source)) throw Error("the JSON is not valid UTF-8");
+  nodes_.reserve(source.size() / 12 + 16);
+  Parser parser{*this, source.data(), source.data(), source.data() + source.size()};
   parser.value();
   parser.space();
   if (parser.at != parser.end) parser.fail("text after the value");

@@ -79,13 +79,20 @@ class Value {
 
 class Document {
  public:
-  // Takes the source over: the nodes point into it.
-  explicit Document(std::string source);
+  explicit Document(std::string source) : own_(std::move(source)) { parse(own_); }
+  // Over a source that outlives it: the nodes point into it.
+  static Document over(std::string_view source) { return Document(Lent{source}); }
   Value root() const { return Value(nodes_.data()); }
 
  private:
   struct Parser;
-  std::string source_;
+  struct Lent {
+    std::string_view source;
+  };
+  explicit Document(Lent lent) { parse(lent.source); }
+  void parse(std::string_view source);
+
+  std::string own_;
   std::deque<std::string> unescaped_;
   Table<Node> nodes_;
 };

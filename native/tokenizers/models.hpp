@@ -87,7 +87,7 @@ class Bpe final : public Model {
   bool is_plain() const { return !prefix_ && !suffix_ && !is_random(); }
 
  private:
-  static constexpr std::size_t kShort = 48;  // symbols up to which scanning for the lowest rank beats a heap
+  static constexpr std::size_t kShort = 256;  // symbols up to which scanning for the lowest rank beats a heap
   void symbols_of(std::string_view word, std::vector<Symbol>& out) const;
   void merge_short(std::vector<Symbol>& symbols) const;
   void merge_long(std::vector<Symbol>& symbols) const;

@@ -77,8 +77,8 @@ std::string dump_padding(const Padding& p) {
 
 }  // namespace
 
-std::shared_ptr<const Core> Core::read(std::string source, Options& options) {
-  const json::Document document(std::move(source));
+std::shared_ptr<const Core> Core::read(std::string_view source, Options& options) {
+  const auto document = json::Document::over(source);
   const json::Value root = document.root();
   if (!root.is(json::Kind::object)) throw Error("a tokenizer file should be a JSON object");
   auto core = std::make_shared<Core>();

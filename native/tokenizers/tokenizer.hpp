@@ -41,7 +41,7 @@ class Core {
     std::optional<Truncation> truncation;
     std::optional<Padding> padding;
   };
-  static std::shared_ptr<const Core> read(std::string source, Options& options);
+  static std::shared_ptr<const Core> read(std::string_view source, Options& options);
   std::shared_ptr<const Core> with_added(const std::vector<AddedToken>& tokens, std::size_t& added) const;
   // `to_print`: name what is Python code, instead of refusing it.
   std::string dump(const Options& options, bool to_print = false) const;

@@ -94,10 +94,10 @@ Tokenizer::Tokenizer(const Tokenizer& other) : options(other.options), core_(oth
   clone(slots_.decoder, other.slots_.decoder);
 }
 
-Tokenizer Tokenizer::from_source(std::string source) {
+Tokenizer Tokenizer::from_source(std::string_view source) {
   Tokenizer made;
   const nb::gil_scoped_release released;
-  made.core_ = Core::read(std::move(source), made.options);
+  made.core_ = Core::read(source, made.options);
   return made;
 }
 

@@ -18,7 +18,7 @@ class Tokenizer {
   explicit Tokenizer(std::shared_ptr<Slot<Model>> model);
   Tokenizer(const Tokenizer& other);
   Tokenizer(Tokenizer&&) = default;
-  static Tokenizer from_source(std::string source);
+  static Tokenizer from_source(std::string_view source);
 
   // As it is now, with every change made to its components so far.
   const std::shared_ptr<const Core>& core() const {

@@ -1,6 +1,7 @@
 #include "unicode.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <iterator>
 #include <optional>
@@ -215,10 +216,23 @@ void append_lossy(std::string& out, std::string_view bytes) {
 
 bool is_valid(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size();) {
-    std::uint64_t word;
-    if (i + 8 <= bytes.size() && (std::memcpy(&word, bytes.data() + i, 8), (word & 0x8080808080808080ull) == 0)) {
-      i += 8;
-      continue;
+    if (i + 8 <= bytes.size()) {
+      std::uint64_t beyond;  // ASCII
+      std::memcpy(&beyond, bytes.data() + i, 8);
+      beyond &= 0x8080808080808080ull;
+      if (beyond == 0) {
+        i += 8;
+        continue;
+      }
+      if constexpr (std::endian::native == std::endian::little) {
+        i += static_cast<std::size_t>(std::countr_zero(beyond)) / 8;
+        // Most characters beyond ASCII have two bytes.
+        const auto lead = static_cast<unsigned char>(bytes[i]);
+        if (lead >= 0xC2 && lead < 0xE0 && i + 1 < bytes.size() && is_continuation(bytes[i + 1])) {
+          i += 2;
+          continue;
+        }
+      }
     }
     const int n = well_formed(bytes.substr(i));
     if (n < 0) return false;

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "rows.hpp"
-#include "table_memory.hpp"
 
 namespace enfold::tok {
 
@@ -21,9 +23,10 @@ struct Found {
 
 // Tokens of words seen before. A word has two neighbouring slots to stay in; a newcomer takes the place of the one that
 // came before the last. Short words, which are most, have small slots of their own. The tables grow with what they hold
-// up to a bound, because memory that is touched first costs more than a word does. The tokens of words that have many
-// lie apart from the slots, the newest so many of them. Words too long for a slot (rules of a table, lines under
-// titles) are whole objects, a few of them.
+// up to a bound, because memory that is touched first costs more than a word does; a huge page, which the system may
+// have to clear a place for, costs more than all the words of a text. The tokens of words that have many lie apart from
+// the slots, the newest so many of them. Words too long for a slot (rules of a table, lines under titles) are whole
+// objects, a few of them.
 class WordCache {
  public:
   static constexpr std::size_t kShortKey = 15, kLongKey = 31;  // bytes
@@ -127,14 +130,18 @@ class WordCache {
   template <typename Slot>
   class Pairs {
    public:
-    explicit Pairs(std::size_t n) : slots_(n) {}
-    Slot* pair(std::uint64_t hash) { return &slots_[hash & (slots_.size() - 2)]; }
+    explicit Pairs(std::size_t n) : size_(n), memory_(std::calloc(n + 2, sizeof(Slot))) {
+      if (!memory_) throw std::bad_alloc();
+      const auto at = reinterpret_cast<std::uintptr_t>(memory_.get());
+      slots_ = reinterpret_cast<Slot*>((at + 63) & ~std::uintptr_t{63});
+    }
+    Slot* pair(std::uint64_t hash) const { return slots_ + (hash & (size_ - 2)); }
     template <typename Hash>
     Slot& add(const std::uint64_t* key, Hash&& hash, std::size_t most) {
-      if (used_ > slots_.size() / 2 && slots_.size() < most) {
-        Pairs grown(std::min(slots_.size() * 4, most));
-        for (const Slot& slot : slots_) {
-          if (!empty(slot)) grown.newest(hash(slot.key)) = slot;
+      if (used_ > size_ / 2 && size_ < most) {
+        Pairs grown(std::min(size_ * 4, most));
+        for (const Slot* slot = slots_; slot < slots_ + size_; ++slot) {
+          if (!empty(*slot)) grown.newest(hash(slot->key)) = *slot;
         }
         *this = std::move(grown);
       }
@@ -151,8 +158,12 @@ class WordCache {
       pair[1] = pair[0];
       return pair[0];
     }
-    Table<Slot> slots_;
-    std::size_t used_ = 0;
+    struct Free {
+      void operator()(void* p) const { std::free(p); }
+    };
+    std::size_t size_, used_ = 0;
+    std::unique_ptr<void, Free> memory_;
+    Slot* slots_;
   };
 
   void put_apart(Id* where, const Found* tokens, std::size_t n) {

@@ -61,6 +61,7 @@ def test_every_word_is_what_its_merges_make(kind: str, seed: int, by_id: bool):
     assert ours._has_plan
     assert json.loads(ours.to_str())["model"]["merges"] == [list(pair) for pair in pairs]
     words = ["".join(word) for n in range(1, 6) for word in itertools.product(LETTERS, repeat=n)]
-    words += [f" {word}" for word in words] + ["abc" * n for n in (3, 6, 11, 21, 22, 40)] + ["a" * 64, "a" * 65]
+    words += [f" {word}" for word in words] + ["abc" * n for n in (3, 6, 11, 21, 22, 40)]
+    words += ["a" * n for n in (64, 65, 255, 256, 257)]
     for word, mine, other in zip(words, ours.encode_batch(words), theirs.encode_batch(words), strict=True):
         assert (mine.ids, mine.offsets, mine.word_ids) == (other.ids, other.offsets, other.word_ids), word
