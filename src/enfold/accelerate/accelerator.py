@@ -191,6 +191,7 @@ class Accelerator:
     def prepare_model(self, model: nn.Module, device_placement: bool | None = None, evaluation_mode: bool = False):
         """The model on the device; with several processes, as one that averages gradients, or in parts."""
         if self.shards and not evaluation_mode:
+            self._divide(model)
             self._shard(model)
             self._models.append(model)
             return model
@@ -213,7 +214,10 @@ class Accelerator:
         if sharding.is_sharded(model):
             return
         precision = PRECISIONS[self.mixed_precision]
-        self._replaced |= sharding.shard(model, self.fsdp_plugin, self._parts_mesh(), self.device, precision)
+        parts = sharding.shard(model, self.fsdp_plugin, self._parts_mesh(), self.device, precision)
+        # What was split before is in parts now.
+        moved = {old: (first, parts[id(now)][1]) for old, (first, now) in self._replaced.items() if id(now) in parts}
+        self._replaced |= moved | parts
         for prepared in self._optimizers:
             self._follow(prepared.optimizer)
 
