@@ -220,6 +220,15 @@ def composed(folder: str):
         assert split is not None
         for name, weight in model.named_parameters():
             near(split.whole(name, weight.detach())[:1], whole.get_parameter(name).detach()[:1], 0.05)
+    row, data = next(row for row in ONE_EACH if row.head == "Phi3ForCausalLM"), data[:12]
+    whole, wanted, _ = alone(loop, None, data, row)
+    for config in (ParallelismConfig(dp_shard_size=2, cp_size=2), ParallelismConfig(dp_shard_size=2, tp_size=2)):
+        model, losses, _ = loop(config, data, row)
+        torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-5)
+        state = Accelerator(cpu=True, parallelism_config=config).get_state_dict(model)
+        for name, weight in whole.named_parameters():
+            assert distributed.get_rank() > 0 or name in state
+            near(state.get(name, weight.detach()), weight.detach(), 1e-3)
     accelerator = Accelerator(cpu=True, parallelism_config=ParallelismConfig(tp_size=2, dp_replicate_size=2))
     model = made(next(row for row in ONE_EACH if row.head == "Phi3ForCausalLM"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)

@@ -191,6 +191,8 @@ class Accelerator:
     def prepare_model(self, model: nn.Module, device_placement: bool | None = None, evaluation_mode: bool = False):
         """The model on the device; with several processes, as one that averages gradients, or in parts."""
         if self.shards and not evaluation_mode:
+            if self.parallelism_config is not None and self.parallelism_config.tp_enabled:
+                model = model.to(self.device)
             self._divide(model)
             self._shard(model)
             self._models.append(model)
@@ -211,7 +213,7 @@ class Accelerator:
         from enfold.accelerate import sharding
 
         assert self.fsdp_plugin is not None
-        if sharding.is_sharded(model):
+        if isinstance(model, sharding.FSDPModule):
             return
         precision = PRECISIONS[self.mixed_precision]
         parts = sharding.shard(model, self.fsdp_plugin, self._parts_mesh(), self.device, precision)
@@ -226,11 +228,13 @@ class Accelerator:
         config, mesh = self.parallelism_config, self.device_mesh
         if config is None or mesh is None:
             return init_device_mesh(self.device.type, (self.num_processes,), mesh_dim_names=("dp_shard",))
-        if config.non_data_parallel_size > 1:
+        if sum((config.dp_replicate_enabled, config.tp_enabled, config.cp_enabled)) > 1:
             raise NotBuiltError(
-                "weights in parts (FSDP) go with dp_replicate_size and dp_shard_size; beside tp_size or cp_size they "
-                "are not built"
+                "weights in parts (FSDP) go with one of dp_replicate_size, tp_size and cp_size; beside two of them "
+                "they are not built"
             )
+        if config.cp_enabled:
+            return config.joint_meshes["dp_shard_cp"]
         if not config.dp_shard_enabled:  # fsdp_plugin alone says that nothing is a copy
             return mesh["dp_replicate"]
         return mesh["dp_replicate", "dp_shard"] if config.dp_replicate_enabled else mesh["dp_shard"]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from enfold.accelerate import folders
+from enfold.base.errors import NotBuiltError
 
 if TYPE_CHECKING:
     from enfold.accelerate.accelerator import Accelerator
@@ -54,6 +55,10 @@ def write_parts(accelerator: "Accelerator", models: list[nn.Module], optimizers:
 
             return Kept(bare, inner, weights, [whole_optimizer(o, bare) for o in inner], {})
         return Kept(bare, inner, weights, [o.state_dict() if main else {} for o in inner], {})
+    if any("splitting" in model.__dict__ for model in bare):
+        raise NotBuiltError(
+            "checkpoints of weights in parts (FSDP) beside tp_size are not built: save the model alone, by save_model"
+        )
     from enfold.accelerate import parts, sharding
 
     assert accelerator.fsdp_plugin is not None

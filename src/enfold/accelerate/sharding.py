@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.placement_types import _StridedShard
 
 from enfold.accelerate import operations
 from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
@@ -357,9 +358,9 @@ def _by_dimensions(gradients: list[Tensor]) -> dict[Any, tuple[list[tuple[Device
     for gradient in gradients:
         cut: list[tuple[DeviceMesh, int]] = []
         if isinstance(gradient, DTensor):
-            if any(not isinstance(p, Shard | Replicate) and not p.is_shard() for p in gradient.placements):
+            if any(not isinstance(p, Replicate | Shard | _StridedShard) for p in gradient.placements):
                 raise ArgumentError(f"gradients placed {gradient.placements} can't be clipped")
-            cut = [(gradient.device_mesh, n) for n, p in enumerate(gradient.placements) if p.is_shard()]
+            cut = [(gradient.device_mesh, n) for n, p in enumerate(gradient.placements) if not p.is_replicate()]
         local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
         found.setdefault(tuple((id(mesh), n) for mesh, n in cut), (cut, []))[1].append(local)
     return found

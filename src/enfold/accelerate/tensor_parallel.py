@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn import functional as F
 
 from enfold.accelerate.collectives import drawing_apart, enter, join, leave, same_generators, shares
-from enfold.base.errors import ArgumentError
+from enfold.base.errors import ArgumentError, NotBuiltError
 from enfold.base.logging import get_logger
 from enfold.nn import kernels
 from enfold.nn.linear import Embedding, Linear
@@ -170,6 +170,8 @@ class Splitting:
         held = module._parameters.get(leaf)
         held = module._buffers[leaf] if held is None else held
         assert held is not None
+        if isinstance(held, DTensor) and held.device_mesh.ndim > 1:
+            raise NotBuiltError("weights in parts (FSDP) beside tp_size can't be loaded in place: load the model anew")
         _here(held).copy_(self.take(name, whole))
 
     def laid_out(self, name: str, whole: Tensor) -> Tensor:

@@ -125,6 +125,9 @@ def whole_class(module: nn.Module) -> type:
 def _viewed(name: str) -> property:
     def get(module: nn.Module) -> Tensor | None:
         held = module._parameters[name]
-        return None if held is None else module.__dict__["views"][name](held)
+        mesh: Any = getattr(held, "device_mesh", None)
+        if held is None or (mesh is not None and mesh.ndim > 1):  # in further parts, of which nothing is computed
+            return held
+        return module.__dict__["views"][name](held)
 
     return property(get)
