@@ -41,8 +41,9 @@ def both(request, tmp_path_factory):
     return AutoTokenizer.from_pretrained(str(folder)), transformers.AutoTokenizer.from_pretrained(str(folder))
 
 
-@pytest.mark.parametrize("control", [None, ["<tool>"], []])
-@pytest.mark.parametrize("template", [CHATML, TOOLS, SPLIT])
+@pytest.mark.parametrize(
+    ("template", "control"), [(CHATML, None), (CHATML, ["<tool>"]), (CHATML, []), (TOOLS, None), (SPLIT, None)]
+)
 def test_like_transformers(both, template, control):
     ours, theirs = both
     ours.chat_control_tokens = theirs.chat_control_tokens = control

@@ -51,15 +51,21 @@ def words() -> tokenizers.Tokenizer:
 
 def samples(seed: int) -> list[str]:
     draw = random.Random(seed)
-    drawn = ["".join(draw.choices(PARTS, k=draw.randint(1, 9))) for _ in range(1500)]
+    drawn = ["".join(draw.choices(PARTS, k=draw.randint(1, 9))) for _ in range(800)]
     pairs = ["".join(pair) for pair in itertools.product(PARTS, repeat=2)]
-    return [*NASTY, *PROSE, *drawn, *pairs, *fuzz(500, seed=seed)]
+    return [*NASTY, *PROSE, *drawn, *pairs, *fuzz(300, seed=seed)]
 
 
 @pytest.mark.parametrize("added", [[], ADDED], ids=["plain", "added"])
-@pytest.mark.parametrize("make", [bert, words])
 @pytest.mark.parametrize(
-    "change", [{}, {"strip_accents": False}, {"handle_chinese_chars": False}, {"clean_text": False}]
+    ("make", "change"),
+    [
+        (bert, {}),
+        (bert, {"strip_accents": False}),
+        (bert, {"handle_chinese_chars": False}),
+        (bert, {"clean_text": False}),
+        (words, {}),
+    ],
 )
 def test_like_the_reference(make, added, change):
     made = make()
