@@ -74,9 +74,9 @@ def test_wandb(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     accelerator = run("wandb", wandb={"dir": str(tmp_path)})
     held = accelerator.get_tracker("wandb", unwrap=True)
-    assert held.config["rate"] == 0.1
+    accelerator.log({"loss": 1.0}, step=3)  # a step is whole when the next one begins
+    assert (held.summary["loss"], held.config["rate"]) == (1.5, 0.1)
     accelerator.end_training()
-    assert held.summary["loss"] == 1.5
     assert list(tmp_path.rglob("run-*.wandb"))
 
 
