@@ -139,7 +139,6 @@ class PipelineParallel:
         self.shared = [p for p in embed if id(p) in shared]
         same_generators(distributed.group.WORLD if self.group is None else self.group)  # type: ignore[arg-type]
         self._give_up()
-        model.to(self.device) if self.device.type != "cpu" else None
         self._built: dict[tuple[int, ...], Any] = {}
 
     def _group_of_ends(self) -> Any:
@@ -158,7 +157,7 @@ class PipelineParallel:
 
     @torch.no_grad()
     def _give_up(self) -> None:
-        """Free what no stage of this process needs."""
+        """Free what no stage of this process needs, and bring the rest to the device."""
         needed: set[int] = set()
         for number in self.mine:
             for depth in self.spans[number]:
@@ -173,6 +172,11 @@ class PipelineParallel:
                 if parameter is not None and id(parameter) not in needed and not parameter.is_meta:
                     empty = replaced.setdefault(id(parameter), nn.Parameter(parameter.to("meta"), requires_grad=False))
                     module._parameters[name] = empty
+                elif parameter is not None and not parameter.is_meta:
+                    parameter.data = parameter.data.to(self.device)
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = buffer.to(self.device)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Weights that this process has."""

@@ -148,10 +148,10 @@ def _opening(trainer: "Trainer", base: str | None, datasets: list[str]) -> str:
 def _procedure(trainer: "Trainer") -> str:
     state, args = trainer.state, trainer.args
     rows = f"{len(trainer.train_dataset):,} rows" if hasattr(trainer.train_dataset, "__len__") else "a stream of rows"
-    batch = (state.train_batch_size or args.per_device_train_batch_size) * trainer.accelerator.num_processes
+    batch = (state.train_batch_size or args.per_device_train_batch_size) * trainer.accelerator.data_processes
     sentence = f"{state.global_step:,} steps ({state.epoch:.4g} epochs) over {rows}"
     if (whole := args.per_device_train_batch_size * args.gradient_accumulation_steps) and state.global_step:
-        sentence += f", {whole * trainer.accelerator.num_processes} rows a step, {batch} at once"
+        sentence += f", {whole * trainer.accelerator.data_processes} rows a step, {batch} at once"
     learning = trainer.get_num_trainable_parameters()
     total = sum(p.numel() for p in trainer.model.parameters())
     share = f"all {total:,} weights" if learning == total else f"{learning:,} of {total:,} weights"
