@@ -167,6 +167,21 @@ class WaveStem(nn.Module):
         x = x.transpose(1, 2).contiguous()
         return x if self.norm is None else self.norm(x)
 
+    def features_apart(self, waveform: Tensor, lengths: list[int], frames: Callable[[int], int]) -> Tensor:
+        """`features` of rows of so many samples each, zeros behind them; neighbours of one length go together."""
+        columns, parts, start = frames(waveform.shape[1]), [], 0
+        while start < len(lengths):
+            end = next((n for n in range(start, len(lengths)) if lengths[n] != lengths[start]), len(lengths))
+            real = max(frames(lengths[start]), 0)
+            if real:
+                part = self.features(waveform[start:end, : lengths[start]])
+            else:
+                width = self.project.in_features
+                part = torch.zeros(end - start, 0, width, dtype=self.project.weight.dtype, device=waveform.device)
+            parts.append(F.pad(part, (0, 0, 0, columns - real)))
+            start = end
+        return torch.cat(parts)
+
     def forward(self, features: Tensor, mask: Tensor | None, hide: Callable[[Tensor], Tensor]) -> Tensor:
         """Features [B, T, C] → [B, T, D]; `hide` hides some on the way, `mask` [B, T] says which are there."""
         x = hide(F.dropout(self.project(features), self.dropouts[0], self.training))
@@ -285,7 +300,10 @@ class Wav2Vec2Model(StemModel):
         mask = None
         if attention_mask is not None:
             mask = self.frame_mask(attention_mask, input_values)
-        features = self.stem.features(input_values)
+        if attention_mask is None or self.config.feat_extract_norm == "group":
+            features = self.stem.features(input_values)
+        else:  # frames see their own samples alone, so none of padding need be made
+            features = self.stem.features_apart(input_values, (attention_mask != 0).sum(1).tolist(), self.frames)
         x = self.stem(features, mask, lambda x: self.hide(x, mask, mask_time_indices))
         return x, mask, features
 
