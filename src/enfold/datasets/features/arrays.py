@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ EXTENSION_NAME = b"ARROW:extension:name"
 EXTENSION_DATA = b"ARROW:extension:metadata"
 
 
+@dataclass
 class ArrayND:
     """What `Array2D` to `Array5D` share.
 
@@ -31,9 +32,10 @@ class ArrayND:
         dtype: the type of the numbers.
     """
 
-    ndim: int
     shape: tuple
     dtype: str
+    id: str | None = field(default=None, repr=False)
+    ndim: ClassVar[int]
 
     def __post_init__(self):
         self.shape = tuple(self.shape)
@@ -145,9 +147,6 @@ def storage_of(array: pa.Array) -> pa.Array:
 class Array2D(ArrayND):
     """A matrix per row: `Array2D(shape=(None, 3), dtype="float32")`."""
 
-    shape: tuple
-    dtype: str
-    id: str | None = field(default=None, repr=False)
     _type: str = field(default="Array2D", init=False, repr=False)
     ndim = 2
 
@@ -156,9 +155,6 @@ class Array2D(ArrayND):
 class Array3D(ArrayND):
     """An array of three dimensions per row."""
 
-    shape: tuple
-    dtype: str
-    id: str | None = field(default=None, repr=False)
     _type: str = field(default="Array3D", init=False, repr=False)
     ndim = 3
 
@@ -167,9 +163,6 @@ class Array3D(ArrayND):
 class Array4D(ArrayND):
     """An array of four dimensions per row."""
 
-    shape: tuple
-    dtype: str
-    id: str | None = field(default=None, repr=False)
     _type: str = field(default="Array4D", init=False, repr=False)
     ndim = 4
 
@@ -178,9 +171,6 @@ class Array4D(ArrayND):
 class Array5D(ArrayND):
     """An array of five dimensions per row."""
 
-    shape: tuple
-    dtype: str
-    id: str | None = field(default=None, repr=False)
     _type: str = field(default="Array5D", init=False, repr=False)
     ndim = 5
 

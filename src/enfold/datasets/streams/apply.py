@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from enfold.datasets import rows as lazy
-from enfold.datasets.steps import Call, Filter, Map
+from enfold.datasets.steps import Call, Filter, Map, Step
 from enfold.datasets.streams.block import (
     Block,
     Columns,
@@ -58,16 +58,36 @@ class _Seen(lazy.Rows):
 
 
 class _Applied(Node):
-    """What `map` and `filter` share: what their function is shown.
+    """What `map` and `filter` share: what their function is shown, and from where on.
 
     Args:
+        step: the function and how it is called.
         batch_size: rows of a batch, None: all there are.
         format: what the function is shown.
     """
 
-    def __init__(self, node: Node, format: Format, batch_size: int | None, drop_last_batch: bool):
+    def __init__(self, node: Node, step: Step, format: Format, batch_size: int | None, drop_last_batch: bool):
+        self.step = step
         self.inputs, self.decoder, self.view = (node,), Decoder(node.features), View(format, node.features)
         self.format, self.batch_size, self.drop_last = format, batch_size, drop_last_batch
+
+    @property
+    def arrow(self) -> bool:
+        return self.format.is_table
+
+    @property
+    def sequential(self) -> bool:
+        return self.inputs[0].sequential and not self.step.batched and not self.step.with_indices
+
+    def open(self, place: Place) -> Generator[Block, None, None]:
+        index, skip, inner = (0, 0, None) if place is None else self.expect(place, "index", "skip", "input")
+        return self._by_batch(index, skip, inner) if self.step.batched else self._by_row(index, inner)
+
+    def _by_row(self, index: int, inner: Place) -> Generator[Block, None, None]:
+        raise NotImplementedError
+
+    def _by_batch(self, index: int, skip: int, inner: Place) -> Generator[Block, None, None]:
+        raise NotImplementedError
 
     def _seen(self, rows: Rows) -> _Seen:
         if self.format.kind is not None:
@@ -90,6 +110,8 @@ class Mapped(_Applied):
         features: what the columns are afterwards; None: nobody knows, and values pass as they are returned.
     """
 
+    step: Map
+
     def __init__(
         self,
         node: Node,
@@ -100,20 +122,8 @@ class Mapped(_Applied):
         drop_last_batch: bool = False,
         features: Features | None = None,
     ):
-        super().__init__(node, format, batch_size, drop_last_batch)
-        self.step, self.features = step, features
-
-    @property
-    def arrow(self) -> bool:
-        return self.format.is_table
-
-    @property
-    def sequential(self) -> bool:
-        return self.inputs[0].sequential and not self.step.batched and not self.step.with_indices
-
-    def open(self, place: Place) -> Generator[Block, None, None]:
-        index, skip, inner = (0, 0, None) if place is None else self.expect(place, "index", "skip", "input")
-        return self._by_batch(index, skip, inner) if self.step.batched else self._by_row(index, inner)
+        super().__init__(node, step, format, batch_size, drop_last_batch)
+        self.features = features
 
     def _by_row(self, index: int, inner: Place) -> Generator[Block, None, None]:
         pieces: deque[tuple[_Seen, Rows, PlaceAfter, int]] = deque()
@@ -234,21 +244,11 @@ def assembled(columns: Mapping[str, Any], before: Features | None, features: Fea
 class Filtered(_Applied):
     """The rows for which a function is true."""
 
+    step: Filter
+
     def __init__(self, node: Node, step: Filter, *, format: Format, batch_size: int | None = 1000):
-        super().__init__(node, format, batch_size, False)
-        self.step, self.features = step, node.features
-
-    @property
-    def arrow(self) -> bool:
-        return self.format.is_table
-
-    @property
-    def sequential(self) -> bool:
-        return self.inputs[0].sequential and not self.step.batched and not self.step.with_indices
-
-    def open(self, place: Place) -> Generator[Block, None, None]:
-        index, skip, inner = (0, 0, None) if place is None else self.expect(place, "index", "skip", "input")
-        return self._by_batch(index, skip, inner) if self.step.batched else self._by_row(index, inner)
+        super().__init__(node, step, format, batch_size, False)
+        self.features = node.features
 
     def _by_row(self, index: int, inner: Place) -> Generator[Block, None, None]:
         pieces: deque[tuple[_Seen, Rows, PlaceAfter, int]] = deque()
