@@ -23,8 +23,8 @@ from tests.models.rows import ONE_EACH, ROWS
 TRAINED = ("LlamaForCausalLM", "BertForMaskedLM", "T5ForConditionalGeneration")
 LOADED = (*TRAINED, "GPT2LMHeadModel", "MixtralForCausalLM", "BloomForCausalLM")
 ANSWERS = ("logits", "last_hidden_state", "prediction_logits")
-# Where ways part beside the usual: keys of one head, biases by content, marked heads, norms over all heads, factors.
-MORE = ("decoder", "multi_query", "crossed", "alibi", "untied", "grouped")
+# Where ways part beside the usual: keys of one head, a source, slopes.
+MORE = ("multi_query", "crossed", "alibi")
 
 
 def made(row) -> Any:
