@@ -157,7 +157,8 @@ def test_a_build_that_a_power_cut_may_have_torn_is_built_again(folder, monkeypat
     assert load_dataset(root, split="train")["a"][:] == [1, 2]
 
 
-def test_builds_reach_the_disk_in_their_own_time(folder):
+def test_builds_reach_the_disk_in_their_own_time(folder, monkeypatch):
+    monkeypatch.setattr("enfold.datasets.cache._PAUSE_SECONDS", 0.05)
     data = load_dataset(folder({"train.csv": ROWS}), split="train")
     mark = Path(data.cache_files[0]["filename"]).parent / ".unsynced"
     deadline = time.monotonic() + 30
