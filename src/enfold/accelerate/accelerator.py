@@ -18,6 +18,7 @@ from enfold.accelerate import operations, state
 from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
 from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
 from enfold.accelerate.parallelism import ParallelismConfig
+from enfold.accelerate.precision import Autocast
 from enfold.accelerate.processes import PartialState
 from enfold.accelerate.shared_state import AcceleratorState, DistributedType, distributed_type
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
@@ -188,8 +189,21 @@ class Accelerator:
             return self.prepare_scheduler(item)
         return item
 
-    def prepare_model(self, model: nn.Module, device_placement: bool | None = None, evaluation_mode: bool = False):
-        """The model on the device; with several processes, as one that averages gradients, or in parts."""
+    def prepare_model(
+        self,
+        model: nn.Module,
+        device_placement: bool | None = None,
+        evaluation_mode: bool = False,
+        *,
+        autocast: bool = True,
+    ):
+        """The model on the device; with several processes, as one that averages gradients, or in parts.
+
+        Its forward runs in the mixed precision by itself, unless `autocast` is False.
+        """
+        dtype = PRECISIONS[self.mixed_precision]
+        if dtype is not None and autocast:
+            Autocast(model, self.device.type, dtype)
         if self.shards and not evaluation_mode:
             if self.parallelism_config is not None and self.parallelism_config.tp_enabled:
                 model = model.to(self.device)

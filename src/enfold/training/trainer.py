@@ -255,7 +255,7 @@ class Trainer(Evaluating, Publishing, Searching, Recording):
         """The model as it runs: on the device, compiled, averaging gradients with other processes, or in parts."""
         if self._wrapped is not None:
             return self._wrapped
-        model: Any = self.accelerator.prepare_model(self.model)
+        model: Any = self.accelerator.prepare_model(self.model, autocast=False)  # each step enters it
         if self.args.torch_compile:
             backend = self.args.torch_compile_backend or "inductor"
             model = torch.compile(model, backend=backend, mode=self.args.torch_compile_mode)
