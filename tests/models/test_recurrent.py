@@ -6,7 +6,7 @@ import torch
 from enfold.base.errors import ArgumentError
 from enfold.models.falcon_h1 import advance, scan_heads
 from enfold.models.recurrent import Chunks, convolve, scan, selective_scan
-from enfold.nn import kernels
+from enfold.nn.kernels import dispatch
 from enfold.nn.where import Where
 from tests.models.pairs import error, pair
 from tests.models.rows import DECODERS, Row
@@ -85,7 +85,7 @@ def test_selective_scans_with_and_without_a_kernel(lengths: tuple[int, ...], mon
     step, u, into, out = (torch.rand(total, 6), torch.randn(total, 6), torch.randn(total, 3), torch.randn(total, 3))
     given = (step, u, into, out, -3 * torch.rand(6, 3), where(lengths), torch.randn(len(lengths), 6, 3))
     found = selective_scan(*given)
-    monkeypatch.setattr(kernels, "_enabled", False)
+    monkeypatch.setattr(dispatch, "_enabled", False)
     for ours, plain in zip(found, selective_scan(*given), strict=True):
         torch.testing.assert_close(ours, plain)
 

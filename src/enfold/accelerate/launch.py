@@ -186,10 +186,15 @@ def _run(config: LaunchConfig, command: list[str]) -> None:
         torchrun.run(torchrun.parse_args([*options, "-m", "enfold.accelerate.rank", *command]))
     except ChildFailedError as error:
         rank, failure = min(error.failures.items(), key=lambda item: _late(item[1]))
-        reason = "" if failure.exitcode < 0 else f": {_message(failure)}"
-        raise ProcessFailedError(
-            f"rank {rank} (process {failure.pid}) ended with {_ending(failure.exitcode)}{reason}"
-        ) from None
+        code = _code(failure)
+        reason = "" if code < 0 else f": {_message(failure)}"
+        raise ProcessFailedError(f"rank {rank} (process {failure.pid}) ended with {_ending(code)}{reason}") from None
+
+
+def _code(failure: Any) -> int:
+    """How a process ended; one that was on its way out with an error of its own when others were told to end: 1."""
+    left_word = failure.error_file != "<N/A>"  # torch's sign for none
+    return 1 if failure.exitcode == -signal.SIGTERM and left_word else failure.exitcode
 
 
 def _message(failure: Any) -> str:
@@ -198,9 +203,10 @@ def _message(failure: Any) -> str:
 
 def _late(failure: Any) -> tuple[bool, int]:
     """What came first sorts first: times are in seconds, and a peer that is gone is no cause but a consequence."""
-    ended = failure.exitcode == -signal.SIGTERM
-    gone = failure.exitcode > 0 and any(sign in _message(failure) for sign in _PEER_IS_GONE)
-    return ended or gone, 0 if failure.exitcode < 0 else failure.timestamp
+    code = _code(failure)
+    ended = code == -signal.SIGTERM
+    gone = code > 0 and any(sign in _message(failure) for sign in _PEER_IS_GONE)
+    return ended or gone, 0 if code < 0 else failure.timestamp
 
 
 def _ending(code: int) -> str:
