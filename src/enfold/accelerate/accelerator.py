@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,18 @@ from enfold.accelerate.fsdp import FullyShardedDataParallelPlugin
 from enfold.accelerate.loading import prepare_data_loader, skip_first_batches
 from enfold.accelerate.parallelism import ParallelismConfig
 from enfold.accelerate.precision import Autocast
+from enfold.accelerate.prepared import PreparedOptimizer, PreparedScheduler
 from enfold.accelerate.processes import PartialState
 from enfold.accelerate.shared_state import AcceleratorState, DistributedType, distributed_type
 from enfold.accelerate.state import ProjectConfiguration, checkpoints_of, next_folder, write_weights
-from enfold.accelerate.tracking import GeneralTracker, chosen
+from enfold.accelerate.tracking import Tracking, chosen
 from enfold.base.errors import ArgumentError, CheckpointError, NotBuiltError
 from enfold.base.whole import remove
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Accelerator:
+class Accelerator(Tracking):
     """Devices, processes and precision behind a few calls.
 
     >>> accelerator = Accelerator(mixed_precision="bf16", gradient_accumulation_steps=4)
@@ -566,64 +567,9 @@ class Accelerator:
             held.clear()
         return release_memory(*objects)
 
-    def init_trackers(
-        self,
-        project_name: str,
-        config: Mapping[str, Any] | None = None,
-        init_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        """Open the trackers that `log_with` names.
-
-        Args:
-            project_name: of the run, the project or the experiment.
-            config: the run's parameters.
-            init_kwargs: options of trackers, by their names.
-        """
-        options = init_kwargs or {}
-        for item in self.log_with:
-            if item.main_process_only and not self.is_main_process:
-                continue
-            made = item
-            if isinstance(item, type):
-                first: list[Any] = [project_name]
-                if item.requires_logging_directory:
-                    if self.project_configuration.logging_dir is None:
-                        raise ArgumentError(f"log_with={item.name!r} writes files: give Accelerator(project_dir=…)")
-                    first.append(self.project_configuration.logging_dir)
-                made = item(*first, **options.get(item.name, {}))
-            made.start()
-            self.trackers.append(made)
-            if config is not None:
-                made.store_init_configuration(config)
-
-    def log(
-        self,
-        values: Mapping[str, Any],
-        step: int | None = None,
-        log_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        """Some values at a step, to all trackers; `log_kwargs` are options of trackers, by their names."""
-        for tracker in self.trackers:
-            tracker.log(values, step=step, **(log_kwargs or {}).get(tracker.name, {}))
-
-    def get_tracker(self, name: str, unwrap: bool = False) -> Any:
-        """A tracker by its name, or with `unwrap` what is underneath. A process without it gets one that does nothing.
-
-        Raises:
-            ArgumentError: `log_with` doesn't name it.
-        """
-        for tracker in self.trackers:
-            if tracker.name == name:
-                return tracker.tracker if unwrap else tracker
-        if name not in [item.name for item in self.log_with]:
-            raise ArgumentError(f"there is no tracker {name!r}: log_with names {[item.name for item in self.log_with]}")
-        return GeneralTracker()
-
     def end_training(self) -> None:
         """Close the trackers, and leave the process group."""
-        for tracker in self.trackers:
-            tracker.finish()
-        self.trackers.clear()
+        self.finish_trackers()
         self.state.destroy_process_group()
 
 
@@ -642,66 +588,3 @@ _OF_THE_STATE = (
 
 def _listed(parameters: Any) -> list[Tensor]:
     return [parameters] if isinstance(parameters, Tensor) else list(parameters)
-
-
-class PreparedOptimizer(Optimizer):
-    """An optimiser that moves only where the accelerator has gathered all gradients of a step."""
-
-    def __init__(self, optimizer: Optimizer, accelerator: Accelerator):
-        self.optimizer, self._accelerator = optimizer, accelerator
-        self.step_was_skipped = False
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Move the weights, at the end of an accumulated step."""
-        if not self._accelerator.sync_gradients:
-            return None
-        scaler = self._accelerator.scaler
-        if not scaler.is_enabled():
-            return self.optimizer.step(closure) if closure is not None else self.optimizer.step()
-        before = scaler.get_scale()
-        self._accelerator.unscale_gradients(self)
-        scaler.step(self.optimizer)
-        scaler.update()
-        self.step_was_skipped = scaler.get_scale() < before
-        return None
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, at the end of an accumulated step."""
-        if self._accelerator.sync_gradients:
-            self.optimizer.zero_grad(set_to_none)
-
-    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
-        return self.optimizer.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state_dict)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        self.optimizer.add_param_group(param_group)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["optimizer"], name)
-
-    def __repr__(self) -> str:
-        return repr(self.optimizer)
-
-
-class PreparedScheduler:
-    """A scheduler that steps when the optimiser has stepped: as often as one process alone would have."""
-
-    def __init__(self, scheduler: LRScheduler, accelerator: Accelerator):
-        self.scheduler, self._accelerator = scheduler, accelerator
-
-    def step(self, *args: Any) -> None:
-        """The next rate."""
-        accelerator = self._accelerator
-        if not accelerator.step_scheduler_with_optimizer:
-            self.scheduler.step(*args)
-            return
-        if not accelerator.sync_gradients or accelerator.optimizer_step_was_skipped:
-            return
-        for _ in range(1 if accelerator.split_batches else accelerator.data_processes):
-            self.scheduler.step(*args)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["scheduler"], name)

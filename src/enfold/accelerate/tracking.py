@@ -204,3 +204,66 @@ def chosen(log_with: Any) -> list[Any]:
                 f"log_with={name!r}; there are {', '.join(map(repr, TRACKERS))}, and trackers of one's own"
             )
     return found
+
+
+class Tracking:
+    """The part of `Accelerator` that tells trackers."""
+
+    def init_trackers(
+        self: Any,
+        project_name: str,
+        config: Mapping[str, Any] | None = None,
+        init_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Open the trackers that `log_with` names.
+
+        Args:
+            project_name: of the run, the project or the experiment.
+            config: the run's parameters.
+            init_kwargs: options of trackers, by their names.
+        """
+        options = init_kwargs or {}
+        for item in self.log_with:
+            if item.main_process_only and not self.is_main_process:
+                continue
+            made = item
+            if isinstance(item, type):
+                first: list[Any] = [project_name]
+                if item.requires_logging_directory:
+                    if self.project_configuration.logging_dir is None:
+                        raise ArgumentError(f"log_with={item.name!r} writes files: give Accelerator(project_dir=…)")
+                    first.append(self.project_configuration.logging_dir)
+                made = item(*first, **options.get(item.name, {}))
+            made.start()
+            self.trackers.append(made)
+            if config is not None:
+                made.store_init_configuration(config)
+
+    def log(
+        self: Any,
+        values: Mapping[str, Any],
+        step: int | None = None,
+        log_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Some values at a step, to all trackers; `log_kwargs` are options of trackers, by their names."""
+        for tracker in self.trackers:
+            tracker.log(values, step=step, **(log_kwargs or {}).get(tracker.name, {}))
+
+    def get_tracker(self: Any, name: str, unwrap: bool = False) -> Any:
+        """A tracker by its name, or with `unwrap` what is underneath. A process without it gets one that does nothing.
+
+        Raises:
+            ArgumentError: `log_with` doesn't name it.
+        """
+        for tracker in self.trackers:
+            if tracker.name == name:
+                return tracker.tracker if unwrap else tracker
+        if name not in [item.name for item in self.log_with]:
+            raise ArgumentError(f"there is no tracker {name!r}: log_with names {[item.name for item in self.log_with]}")
+        return GeneralTracker()
+
+    def finish_trackers(self: Any) -> None:
+        """Close them."""
+        for tracker in self.trackers:
+            tracker.finish()
+        self.trackers.clear()

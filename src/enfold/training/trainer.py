@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from enfold.accelerate import folders, operations
-from enfold.accelerate.accelerator import Accelerator, PreparedOptimizer
+from enfold.accelerate.accelerator import Accelerator
 from enfold.accelerate.keeping import write_parts
 from enfold.accelerate.memory import find_executable_batch_size
+from enfold.accelerate.prepared import PreparedOptimizer
 from enfold.accelerate.randomness import set_seed
 from enfold.base.errors import ArgumentError
 from enfold.training import checkpoints

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from enfold.base.errors import CheckpointError
-from enfold.weights.checkpoint import Checkpoint, check_destination
+from enfold.weights.checkpoint import Checkpoint
+from enfold.weights.packed import PackedCheckpoint
 
 SCALES = "_scale_inv"
 BLOCK = (128, 128)
@@ -27,7 +28,7 @@ def expand(values: Tensor, scales: Tensor, block: tuple[int, int]) -> Tensor:
     return wide
 
 
-class Fp8Checkpoint(Checkpoint):
+class Fp8Checkpoint(PackedCheckpoint):
     """Another checkpoint, whose 8-bit floats appear as the weights that they and their scales stand for.
 
     Args:
@@ -38,9 +39,8 @@ class Fp8Checkpoint(Checkpoint):
     """
 
     def __init__(self, inner: Checkpoint, block: tuple[int, int] = BLOCK):
-        self.inner, self.path, self.metadata, self.block = inner, inner.path, inner.metadata, block
-        names = inner.names()
-        self._packed = {name for name in names if inner.dtype(name) in KINDS}
+        super().__init__(inner, KINDS, SCALES)
+        self.block = block
         for name in sorted(self._packed):
             shape = inner.shape(name)
             scales = inner.shape(name + SCALES) if name + SCALES in inner else None
@@ -52,35 +52,7 @@ class Fp8Checkpoint(Checkpoint):
                     f"a matrix and scales of shape {wanted}, one a block of {block[0]} × {block[1]}, or one in all"
                 )
 
-    def names(self) -> list[str]:
-        scales = {name + SCALES for name in self._packed}
-        return [name for name in self.inner.names() if name not in scales]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names()
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.inner.shape(name)
-
-    def dtype(self, name: str) -> torch.dtype:
-        return torch.float32 if name in self._packed else self.inner.dtype(name)
-
-    def is_quantized(self, name: str) -> bool:
-        return name in self._packed or self.inner.is_quantized(name)
-
-    def is_mappable(self, name: str) -> bool:
-        return name not in self._packed and self.inner.is_mappable(name)
-
     def read(self, name: str) -> Tensor:
         if name not in self._packed:
             return self.inner.read(name)
         return expand(self.inner.read(name), self.inner.read(name + SCALES), self.block)
-
-    def read_into(self, name: str, out: Tensor) -> None:
-        if name not in self._packed:
-            return self.inner.read_into(name, out)
-        check_destination(self.path, name, self.inner.shape(name), torch.float32, out)
-        out.copy_(self.read(name))
-
-    def close(self) -> None:
-        self.inner.close()

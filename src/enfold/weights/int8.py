@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from enfold.base.errors import CheckpointError, NotBuiltError
-from enfold.weights.checkpoint import Checkpoint, check_destination
+from enfold.weights.checkpoint import Checkpoint
+from enfold.weights.packed import PackedCheckpoint
 
 SCALES = "_scale"
 METHOD, FORMAT = "compressed-tensors", "int-quantized"
@@ -54,7 +55,7 @@ def check_description(path: str, given: Mapping[str, Any]) -> None:
         )
 
 
-class Int8Checkpoint(Checkpoint):
+class Int8Checkpoint(PackedCheckpoint):
     """Another checkpoint, whose bytes appear as the weights that they and their scales stand for.
 
     Args:
@@ -65,8 +66,8 @@ class Int8Checkpoint(Checkpoint):
     """
 
     def __init__(self, inner: Checkpoint, *, steps: bool = False):
-        self.inner, self.path, self.metadata, self._raw = inner, inner.path, inner.metadata, steps
-        self._packed = {name for name in inner.names() if inner.dtype(name) is torch.int8}
+        super().__init__(inner, (torch.int8,), SCALES)
+        self._raw = steps
         for name in sorted(self._packed):
             shape = inner.shape(name)
             scales = inner.shape(name + SCALES) if name + SCALES in inner else None
@@ -85,37 +86,9 @@ class Int8Checkpoint(Checkpoint):
         """[…, out, 1] fp32 (or […, 1, out] of a transposed weight), what a step is worth; None: no bytes."""
         return self.inner.read(name + SCALES).float() if name in self._packed else None
 
-    def names(self) -> list[str]:
-        scales = {name + SCALES for name in self._packed}
-        return [name for name in self.inner.names() if name not in scales]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names()
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.inner.shape(name)
-
-    def dtype(self, name: str) -> torch.dtype:
-        return torch.float32 if name in self._packed else self.inner.dtype(name)
-
-    def is_quantized(self, name: str) -> bool:
-        return name in self._packed or self.inner.is_quantized(name)
-
-    def is_mappable(self, name: str) -> bool:
-        return name not in self._packed and self.inner.is_mappable(name)
-
     def read(self, name: str) -> Tensor:
         scale = self.scale(name)
         if scale is None:
             return self.inner.read(name)
         wide = self.inner.read(name).float()
         return wide if self._raw else wide.mul_(scale)
-
-    def read_into(self, name: str, out: Tensor) -> None:
-        if name not in self._packed:
-            return self.inner.read_into(name, out)
-        check_destination(self.path, name, self.inner.shape(name), torch.float32, out)
-        out.copy_(self.read(name))
-
-    def close(self) -> None:
-        self.inner.close()
